@@ -1,0 +1,36 @@
+"""How every command of the project ends: quietly, or with one clear line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from stages.errors import PipelineError
+
+DEBUG_VARIABLE = "MONUSEG_DEBUG"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """An argument parser with the options that all commands share."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return made
+
+
+def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
+    """Call `main(arguments)`; turn errors that a user can mend into one line and exit status 1.
+
+    Args:
+        main: the command's work.
+        arguments: parsed by a parser from `parser`. `--debug`, or a non-empty MONUSEG_DEBUG in
+            the environment (the way to reach a stage that DVC starts), lets the traceback out.
+    """
+    debug = arguments.debug or bool(os.environ.get(DEBUG_VARIABLE))
+    try:
+        main(arguments)
+    except (PipelineError, OSError) as error:
+        if debug:
+            raise
+        message = " ".join(str(error).split())
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""From archives to images, masks and splits; imports no Keras."""

@@ -1,0 +1,76 @@
+"""Reading and writing images and label maps."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stages.errors import PipelineError
+
+RGB = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.uint16]
+LABELS_MAX = int(np.iinfo(np.uint16).max)
+
+
+def decode_image(content: bytes, *, name: str) -> npt.NDArray[np.generic]:
+    """Decode an image file without any conversion, in OpenCV's channel order (BGR).
+
+    Args:
+        content: the file's bytes.
+        name: what an error calls the file.
+
+    Raises:
+        PipelineError: OpenCV cannot decode it.
+    """
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        raise PipelineError(f"{name}: not a readable image; fetch or export it again")
+    return np.asarray(decoded)
+
+
+def read_rgb(path: Path) -> RGB:
+    """An image as (height, width, 3) uint8 RGB.
+
+    Raises:
+        PipelineError: it cannot be decoded, or is not 8-bit with three channels.
+    """
+    decoded = decode_image(path.read_bytes(), name=str(path))
+    if decoded.dtype != np.uint8 or decoded.ndim != 3 or decoded.shape[2] != 3:
+        raise PipelineError(
+            f"{path}: expected 8-bit RGB, found {decoded.dtype} of shape {decoded.shape}; "
+            "convert it to 8-bit RGB"
+        )
+    return np.ascontiguousarray(decoded[..., ::-1]).astype(np.uint8, copy=False)
+
+
+def read_labels(path: Path) -> Labels:
+    """A label map as (height, width) uint16: 0 background, 1..n nuclei.
+
+    Raises:
+        PipelineError: it cannot be decoded, or is not 16-bit with one channel.
+    """
+    decoded = decode_image(path.read_bytes(), name=str(path))
+    if decoded.dtype != np.uint16 or decoded.ndim != 2:
+        raise PipelineError(
+            f"{path}: expected a 16-bit label map, found {decoded.dtype} of shape {decoded.shape}; "
+            "delete it and run `dvc repro`"
+        )
+    return decoded.astype(np.uint16, copy=False)
+
+
+def write_rgb(path: Path, image: RGB) -> None:
+    """Write (height, width, 3) uint8 RGB in the format of the path's suffix, losslessly."""
+    _write(path, np.ascontiguousarray(image[..., ::-1]))
+
+
+def write_labels(path: Path, labels: Labels) -> None:
+    """Write a (height, width) uint16 label map as PNG."""
+    _write(path, labels)
+
+
+def _write(path: Path, array: npt.NDArray[np.generic]) -> None:
+    encoded, content = cv2.imencode(path.suffix, array)
+    if not encoded:
+        raise PipelineError(f"{path}: OpenCV cannot encode shape {array.shape} as {path.suffix}")
+    path.write_bytes(content.tobytes())

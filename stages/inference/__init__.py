@@ -1,0 +1,1 @@
+"""From a model to probabilities, and from those to nuclei."""

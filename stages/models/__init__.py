@@ -1,0 +1,1 @@
+"""The networks, a file each, looked up by name."""

@@ -1,0 +1,1 @@
+"""params.yaml and the environment as validated models, a module a block."""

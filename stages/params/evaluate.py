@@ -1,0 +1,43 @@
+"""Block `evaluate`: which images are scored, and what is chosen on the validation images."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from stages.params.block import Block, Model
+
+Split = Literal["train", "validation", "test"]
+
+
+class NucleiParams(Model):
+    """Block `evaluate.nuclei`: settings of the watershed; of several, validation AJI decides.
+
+    Attributes:
+        smoothing: sigmas of the Gaussian on the distance transform, in pixels.
+        min_distance: least distances between the centres of two nuclei, in pixels.
+        min_area: nuclei of fewer pixels are dropped.
+    """
+
+    smoothing: list[Annotated[float, Field(ge=0)]] = Field(min_length=1)
+    min_distance: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    min_area: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+
+
+class EvaluateParams(Block):
+    """Block `evaluate`.
+
+    Attributes:
+        splits: which are scored; leave "test" out while experimenting.
+        threshold: of P(nucleus); "auto" takes the one of highest mean validation Dice.
+        nuclei: see `NucleiParams`.
+        bootstrap: resamples of the test images for 95 % intervals.
+        seed: of the bootstrap.
+    """
+
+    key: ClassVar[str] = "evaluate"
+
+    splits: list[Split] = Field(min_length=1)
+    threshold: Literal["auto"] | Annotated[float, Field(gt=0, lt=1)]
+    nuclei: NucleiParams
+    bootstrap: int = Field(ge=1)
+    seed: int = Field(ge=0)

@@ -1,0 +1,31 @@
+"""Block `predict`: applying a trained model to whole images."""
+
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from stages.params.runtime import RuntimeParams
+
+
+class PredictParams(RuntimeParams):
+    """Block `predict`.
+
+    Attributes:
+        window: side of a window in pixels; an image that fits in one goes through at once.
+        overlap: pixels that neighbouring windows share; at most half a window.
+        batch_size: windows that go through the model together.
+        flips: average over the four flips of each window.
+    """
+
+    key: ClassVar[str] = "predict"
+
+    window: int = Field(ge=32, le=8192)
+    overlap: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    flips: bool
+
+    @model_validator(mode="after")
+    def _overlapping(self) -> Self:
+        if 2 * self.overlap > self.window:
+            raise ValueError("`overlap` must be at most half of `window`")
+        return self

@@ -1,0 +1,1 @@
+"""Scores of pixels and of nuclei; imports no Keras."""

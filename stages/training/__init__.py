@@ -1,0 +1,1 @@
+"""Batches, augmentation, losses and the loop."""
