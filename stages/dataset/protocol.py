@@ -118,8 +118,8 @@ def _parts_by_patient(protocol: Protocol) -> dict[str, Part]:
     if protocol == "kumar":
         train = KUMAR_TRAIN
         test = [patient for patient in CHALLENGE_TRAIN if patient not in KUMAR_TRAIN]
-    parts: dict[str, Part] = {patient: "train" for patient in train}
-    parts.update({patient: "test" for patient in test})
+    parts: dict[str, Part] = dict.fromkeys(train, "train")
+    parts.update(dict.fromkeys(test, "test"))
     return parts
 
 

@@ -1,0 +1,182 @@
+"""From archives to data/raw: images as `<id>.tif`, annotations as `<id>.xml` or `<id>.mask.png`."""
+
+import csv
+import io
+import math
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import ParseError, iterparse
+from tqdm import tqdm
+
+from stages.dataset.archives import Member, SafeArchive
+from stages.dataset.images import RGB, decode_image, read_rgb, write_rgb
+from stages.dataset.layouts import ImageFiles, describe_ignored, recognise
+from stages.dataset.manifest import APERIO_XML, BINARY_MASK, ImageRecord
+from stages.dataset.protocol import UNKNOWN_ORGAN, organ_of
+from stages.errors import PipelineError
+from stages.files import sha256_of
+
+# A 40x objective; what the challenge's images were scanned with.
+DEFAULT_UM_PER_PIXEL = 0.25
+RESOLUTION_ATTRIBUTE = "MicronsPerPixel"
+ORGAN_COLUMNS = ("id", "organ")
+FOREGROUND = 255
+
+
+def write_raw(archives: Sequence[Path], folder: Path, *, max_bytes: int) -> list[ImageRecord]:
+    """Unpack the images and annotations of all archives into one plain folder.
+
+    Args:
+        archives: zip files of any known layout; see `stages.dataset.layouts`.
+        folder: exists and is empty.
+        max_bytes: an archive that unpacks to more is refused.
+
+    Returns:
+        A record of each image, sorted by id.
+
+    Raises:
+        PipelineError: an archive is damaged, of unknown layout or unsafe; an image or mask is
+            unreadable, or the two differ in size.
+    """
+    with ExitStack() as stack:
+        opened = {
+            path: stack.enter_context(SafeArchive(path, max_bytes=max_bytes)) for path in archives
+        }
+        layout = recognise([member for archive in opened.values() for member in archive.members])
+        if layout.ignored:
+            print(describe_ignored(layout.ignored), file=sys.stderr)
+        organs = _organs(opened, layout.organ_tables)
+        masks = sum(files.kind == BINARY_MASK for files in layout.images)
+        if masks:
+            print(
+                f"{masks} image(s) have a binary mask instead of outlines: their nuclei will be "
+                "connected components, so touching nuclei are one",
+                file=sys.stderr,
+            )
+        quiet = not sys.stderr.isatty()
+        return [
+            _write_image(opened, files, organs, folder)
+            for files in tqdm(layout.images, desc="extract", disable=quiet)
+        ]
+
+
+def microns_per_pixel(path: Path) -> float:
+    """The resolution that an Aperio XML's root element states, or 0.25 um where it states none.
+
+    Reads the root element only. An XML that cannot be parsed counts as stating none: whoever reads
+    its outlines says what is wrong with it.
+    """
+    try:
+        with path.open("rb") as file:
+            _, root = next(iter(iterparse(file, events=("start",))))
+        stated = float(root.get(RESOLUTION_ATTRIBUTE, ""))
+    except (ParseError, DefusedXmlException, StopIteration, ValueError, LookupError):
+        return DEFAULT_UM_PER_PIXEL
+    return stated if math.isfinite(stated) and stated > 0 else DEFAULT_UM_PER_PIXEL
+
+
+def binary_mask(decoded: npt.NDArray[np.generic], *, name: str) -> npt.NDArray[np.uint8]:
+    """A decoded mask image as (height, width) uint8, 0 background and 255 nuclei.
+
+    Args:
+        decoded: (height, width), or (height, width, 3 or 4) with equal colour channels; whatever is
+            not 0 is nucleus. A fourth channel is opacity and does not count.
+        name: what an error calls it.
+
+    Raises:
+        PipelineError: the colour channels differ, so the image is no mask.
+    """
+    if decoded.ndim == 3:
+        colours = decoded[..., :3]
+        if not np.array_equal(colours, np.broadcast_to(colours[..., :1], colours.shape)):
+            raise PipelineError(f"{name}: a mask in colours; save it with one channel, 0 and 255")
+        decoded = colours[..., 0]
+    return np.where(decoded != 0, np.uint8(FOREGROUND), np.uint8(0))
+
+
+def _write_image(
+    opened: dict[Path, SafeArchive], files: ImageFiles, organs: dict[str, str], folder: Path
+) -> ImageRecord:
+    image_path = folder / f"{files.id}.tif"
+    image = _write_tif(opened[files.image.archive], files.image, image_path)
+    annotations = opened[files.annotation.archive]
+    um_per_pixel = DEFAULT_UM_PER_PIXEL
+    if files.kind == APERIO_XML:
+        annotation_path = folder / f"{files.id}.xml"
+        annotations.unpack(files.annotation, annotation_path)
+        um_per_pixel = microns_per_pixel(annotation_path)
+    else:
+        annotation_path = folder / f"{files.id}.mask.png"
+        _write_mask(annotations.read(files.annotation), annotation_path, files, image)
+    return ImageRecord(
+        id=files.id,
+        organ=organ_of(files.id) or organs.get(files.id.casefold(), UNKNOWN_ORGAN),
+        part=files.part,
+        um_per_pixel=um_per_pixel,
+        annotation=files.kind,
+        sha256=sha256_of(image_path),
+        annotation_sha256=sha256_of(annotation_path),
+    )
+
+
+def _write_tif(archive: SafeArchive, member: Member, path: Path) -> RGB:
+    # A TIF is kept byte for byte; a PNG becomes a TIF of the same pixels.
+    is_tif = member.path.suffix.lower() != ".png"
+    unpacked = path if is_tif else path.with_name(f"{path.stem}.png")
+    archive.unpack(member, unpacked)
+    try:
+        image = read_rgb(unpacked)
+    except (PipelineError, cv2.error) as error:
+        # OpenCV raises for what is empty or too large; the file's name here is a temporary one.
+        reason = str(error).replace(str(unpacked), str(member))
+        raise PipelineError(reason if str(member) in reason else f"{member}: {reason}") from error
+    if not is_tif:
+        write_rgb(path, image)
+        unpacked.unlink()
+    return image
+
+
+def _write_mask(content: bytes, path: Path, files: ImageFiles, image: RGB) -> None:
+    name = str(files.annotation)
+    if not content:
+        raise PipelineError(f"{name}: an empty file; fetch or export it again")
+    mask = binary_mask(decode_image(content, name=name), name=name)
+    if mask.shape != image.shape[:2]:
+        raise PipelineError(
+            f"{name}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image {files.image} has "
+            f"{image.shape[1]} x {image.shape[0]}; export the mask at the image's size"
+        )
+    _, encoded = cv2.imencode(".png", mask)
+    path.write_bytes(encoded.tobytes())
+
+
+def _organs(opened: dict[Path, SafeArchive], tables: list[Member]) -> dict[str, str]:
+    """Organ by id with letter case folded, from all tables `organs.csv`."""
+    organs: dict[str, str] = {}
+    for table in tables:
+        for image_id, organ in _organ_rows(opened[table.archive].read(table), name=str(table)):
+            if organs.setdefault(image_id.casefold(), organ) != organ:
+                raise PipelineError(
+                    f"{table}: {image_id} is {organ} here and {organs[image_id.casefold()]} "
+                    "before; keep one"
+                )
+    return organs
+
+
+def _organ_rows(content: bytes, *, name: str) -> list[tuple[str, str]]:
+    try:
+        # utf-8-sig: Excel begins its CSV with a byte-order mark.
+        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True)
+        if not set(ORGAN_COLUMNS) <= set(rows.fieldnames or []):
+            raise PipelineError(f"{name}: expected the columns id,organ; found {rows.fieldnames}")
+        pairs = [((row["id"] or "").strip(), (row["organ"] or "").strip().lower()) for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PipelineError(f"{name}: no CSV in UTF-8 ({error}); save it as such") from error
+    return [(image_id, organ) for image_id, organ in pairs if image_id and organ]
