@@ -2,19 +2,19 @@
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import pandas as pd
 
 from stages.errors import PipelineError
 from stages.files import replacing
 
-APERIO_XML = "aperio-xml"
-BINARY_MASK = "binary-mask"
+APERIO_XML: Final = "aperio-xml"
+BINARY_MASK: Final = "binary-mask"
 
-TRAIN = "train"
-VALIDATION = "validation"
-TEST = "test"
+TRAIN: Final = "train"
+VALIDATION: Final = "validation"
+TEST: Final = "test"
 
 Annotation = Literal["aperio-xml", "binary-mask"]
 Part = Literal["train", "test"]

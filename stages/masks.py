@@ -1,0 +1,122 @@
+"""Stage `masks`: annotations to instance label maps, data/masks/<id>.png."""
+
+import argparse
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from stages.command import parser, run
+from stages.dataset.aperio import read_regions
+from stages.dataset.images import LABELS_MAX, Labels, decode_image, read_rgb, write_labels
+from stages.dataset.manifest import APERIO_XML, ImageRecord, read_records
+from stages.dataset.rasterise import rasterise
+from stages.errors import PipelineError
+from stages.files import replacing_folder
+from stages.parallel import parallel_map
+from stages.params.masks import MasksParams, Rasterisation
+from stages.paths import MASKS, RAW
+
+SMALLEST_OUTLINE = 3  # vertices that can enclose an area
+CLIPPED = "clipped at the image's border"
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A region that is not in the label map as it was outlined (a row of regions.csv)."""
+
+    id: str
+    layer: int
+    region: int
+    vertices: int
+    remark: str
+
+
+@dataclass(frozen=True)
+class Count:
+    """A row of counts.csv: `regions` = `nuclei` + `dropped`; `nuclei` include the `clipped`."""
+
+    id: str
+    regions: int
+    nuclei: int
+    dropped: int
+    clipped: int
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write a label map for each image of the manifest, and what became of its regions."""
+    params = MasksParams.load()
+    records = read_records(RAW / "manifest.csv", ImageRecord)
+    with replacing_folder(MASKS) as folder:
+        write = partial(_write_mask, folder=folder, rasterisation=params.rasterisation)
+        written = parallel_map(write, records, title="masks")
+        remarks = [asdict(remark) for _, of_image in written for remark in of_image]
+        columns = list(Remark.__dataclass_fields__)
+        pd.DataFrame(remarks, columns=columns).to_csv(
+            folder / "regions.csv", index=False, lineterminator="\n"
+        )
+        counts = pd.DataFrame([asdict(count) for count, _ in written])
+        counts.to_csv(folder / "counts.csv", index=False, lineterminator="\n")
+    for remark in remarks:
+        if remark["remark"] != CLIPPED:
+            print("{id}: layer {layer}, region {region}: {remark}".format(**remark))
+    print(f"{counts['nuclei'].sum()} nuclei from {counts['regions'].sum()} regions")
+
+
+def _write_mask(
+    record: ImageRecord, *, folder: Path, rasterisation: Rasterisation
+) -> tuple[Count, list[Remark]]:
+    if record.annotation == APERIO_XML:
+        labels, count, remarks = _from_outlines(record.id, rasterisation)
+    else:
+        labels, count, remarks = _from_binary_mask(record.id)
+    write_labels(folder / f"{record.id}.png", labels)
+    return count, remarks
+
+
+def _from_outlines(
+    image_id: str, rasterisation: Rasterisation
+) -> tuple[Labels, Count, list[Remark]]:
+    height, width, _ = read_rgb(RAW / f"{image_id}.tif").shape
+    annotation = RAW / f"{image_id}.xml"
+    regions = read_regions(annotation)
+    try:
+        labels, without_pixels = rasterise(
+            [region.outline for region in regions], height, width, rasterisation
+        )
+    except PipelineError as error:
+        raise PipelineError(f"{annotation}: {error}") from error
+    dropped = set(without_pixels)
+    remarks = []
+    for index, region in enumerate(regions):
+        outline = region.outline
+        if index in dropped and len(outline) < SMALLEST_OUTLINE:
+            remark = "dropped: fewer than 3 vertices"
+        elif index in dropped:
+            remark = "dropped: no pixel of its own (no area, outside the image, or covered)"
+        elif np.any(outline < 0) or np.any(outline > (width, height)):
+            remark = CLIPPED
+        else:
+            continue
+        remarks.append(Remark(image_id, region.layer, region.number, len(outline), remark))
+    clipped = len(remarks) - len(dropped)
+    nuclei = len(regions) - len(dropped)
+    return labels, Count(image_id, len(regions), nuclei, len(dropped), clipped), remarks
+
+
+def _from_binary_mask(image_id: str) -> tuple[Labels, Count, list[Remark]]:
+    path = RAW / f"{image_id}.mask.png"
+    mask = decode_image(path.read_bytes(), name=str(path)).astype(bool)
+    # Neighbours by edge or corner: what the mask's own outline tracing would have joined.
+    number, components = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    nuclei = number - 1
+    if nuclei > LABELS_MAX:
+        raise PipelineError(f"{path}: more than {LABELS_MAX} nuclei; cut it into smaller images")
+    return components.astype(np.uint16), Count(image_id, nuclei, nuclei, 0, 0), []
+
+
+if __name__ == "__main__":
+    run(main, parser(__doc__).parse_args())

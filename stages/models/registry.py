@@ -1,0 +1,41 @@
+"""Architectures by name: a model is a module stages/models/<name>.py."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from stages.errors import PipelineError
+from stages.params.train import ModelParams, is_model
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a model's module offers.
+
+    Attributes:
+        name: of the module.
+        params: its class `Params`, the block `train.<name>`.
+        divisor: its constant `DIVISOR`, which must divide an input's height and width.
+        module: it, with `build(params, classes)`.
+    """
+
+    name: str
+    params: type[ModelParams]
+    divisor: int
+    module: Any
+
+    def build(self, params: ModelParams, classes: int) -> Any:
+        """The uncompiled Keras model: (batch, height, width, 3) to logits of as many classes."""
+        return self.module.build(params, classes)
+
+
+def architecture(name: str) -> Architecture:
+    """Look a model up by name; imports Keras.
+
+    Raises:
+        PipelineError: there is no such module.
+    """
+    if not is_model(name):
+        raise PipelineError(f"unknown model {name!r}: there is no stages/models/{name}.py")
+    module = importlib.import_module(f"stages.models.{name}")
+    return Architecture(name, module.Params, module.DIVISOR, module)

@@ -1,0 +1,80 @@
+"""Stage `train@MODEL`: train one model on data/tiles/train; the test images are never read."""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+
+from stages import backend
+from stages.command import parser, run
+from stages.dataset.tiles import read_tiles
+from stages.errors import PipelineError
+from stages.files import replacing
+from stages.params.train import TrainParams, load_model_params
+from stages.paths import HISTORY, MODELS, TILES
+
+SCALING = "symmetric"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write data/models/MODEL.weights.h5 and .json, and metrics/history/MODEL.csv."""
+    params = TrainParams.load()
+    runtime = backend.configure(params, params.seed)
+    # Only now, since these import Keras, and Keras reads its backend when it is imported.
+    from stages.models import registry, store
+    from stages.training.batches import Batches
+    from stages.training.loop import HistoryRow, compile_for_training, fit
+    from stages.training.targets import CLASSES
+
+    architecture = registry.architecture(arguments.model)
+    model_params = load_model_params(arguments.model, architecture.params)
+    if params.crop % architecture.divisor:
+        raise PipelineError(
+            f"params.yaml: train.crop: {params.crop} is not divisible by {architecture.divisor}, "
+            f"as {arguments.model} needs"
+        )
+    training, validation = read_tiles(TILES / "train"), read_tiles(TILES / "validation")
+    if not training:
+        raise PipelineError("data/tiles/train has no image; change tile.protocol in params.yaml")
+
+    model = architecture.build(model_params, len(CLASSES))
+    compile_for_training(model, params, model_params.learning_rate, jit_compile=runtime.jit_compile)
+    print(
+        f"{arguments.model}: {model.count_params():,} parameters, {len(training)} training and "
+        f"{len(validation)} validation images, {runtime.backend} on "
+        f"{'GPU' if runtime.gpu else 'CPU'}, {runtime.precision}"
+    )
+
+    def progress(row: HistoryRow) -> None:
+        print(", ".join(f"{k} {v:.4g}" for k, v in row.items() if v is not None), flush=True)
+
+    trained = fit(
+        model,
+        Batches(training, params, SCALING),
+        validation,
+        params,
+        scaling=SCALING,
+        divisor=architecture.divisor,
+        progress=progress,
+    )
+    card = store.Card(
+        model=arguments.model,
+        params=model_params.model_dump(),
+        classes=CLASSES,
+        scaling=SCALING,
+        um_per_pixel=round(float(np.mean([image.um_per_pixel for image in training])), 6),
+        epoch=trained.epoch,
+        seed=params.seed,
+        versions=backend.versions(),
+    )
+    store.save(MODELS, card, trained.weights)
+    with replacing(HISTORY / f"{arguments.model}.csv") as temporary:
+        pd.DataFrame(trained.history).to_csv(
+            temporary, index=False, lineterminator="\n", float_format="%.6g"
+        )
+
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument("model", help="name of a module in stages/models, such as unet")
+    run(main, command.parse_args())

@@ -1,0 +1,78 @@
+"""Batches as a pure function of (seed, global step), made ahead in the background."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stages.dataset.tiles import TiledImage
+from stages.models.scaling import SCALINGS
+from stages.params.train import TrainParams
+from stages.training.augmentation import jitter_colour, random_crop
+from stages.training.targets import target_of
+
+Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+BATCHES_AHEAD = 4
+
+
+class Batches:
+    """Random crops of the training images.
+
+    Args:
+        images: of the training split.
+        params: `seed`, `batch_size`, `crop` and `augmentation` are used.
+        scaling: the model's, see `stages.models.scaling`.
+    """
+
+    def __init__(self, images: list[TiledImage], params: TrainParams, scaling: str) -> None:
+        self._params = params
+        self._scale = SCALINGS[scaling]
+        self._tiles = [(image, tile) for image in images for tile in image.windows]
+        # A whole image is read many times; the memory map would go to the disk each time.
+        self._images = {
+            image.id: (np.ascontiguousarray(image.image), np.ascontiguousarray(image.labels))
+            for image in images
+        }
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of a global step, counted from 0 over all epochs.
+
+        Returns:
+            (batch, crop, crop, 3) inputs and (batch, crop, crop, classes) targets.
+        """
+        crops = [self._crop(step, place) for place in range(self._params.batch_size)]
+        inputs, targets = zip(*crops, strict=True)
+        return np.stack(inputs), np.stack(targets)
+
+    def _crop(
+        self, step: int, place: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        generator = np.random.default_rng([self._params.seed, step, place])
+        # Any tile is as likely as any other, and any point in it: large images count for more.
+        image, (y, x, height, width) = self._tiles[generator.integers(len(self._tiles))]
+        centre = (generator.uniform(y, y + height), generator.uniform(x, x + width))
+        augmentation = self._params.augmentation
+        pixels, labels = random_crop(
+            *self._images[image.id], centre, self._params.crop, augmentation, generator
+        )
+        pixels = jitter_colour(pixels, augmentation, generator)
+        return self._scale(pixels), target_of(labels)
+
+    def ahead(self, start: int, stop: int) -> Iterator[Batch]:
+        """The batches of steps `start` to `stop` (exclusive), prepared in a thread."""
+        # One thread a call: OpenCV's own would only compete with the backend's.
+        cv2.setNumThreads(1)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            pending = deque(
+                pool.submit(self.__getitem__, step)
+                for step in range(start, min(start + BATCHES_AHEAD, stop))
+            )
+            for step in range(start, stop):
+                batch = pending.popleft().result()
+                if step + BATCHES_AHEAD < stop:
+                    pending.append(pool.submit(self.__getitem__, step + BATCHES_AHEAD))
+                yield batch
