@@ -5,6 +5,7 @@ backend once, when it is imported.
 """
 
 import importlib
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def configure(params: RuntimeParams, seed: int) -> Runtime:
             f"params.yaml: {params.key}.device: gpu, but {params.backend} finds none; install "
             "requirements-gpu.txt, or set it to auto or cpu"
         )
-    precision = params.precision
+    precision: str = params.precision
     if precision == "auto":
         mixed = "mixed_bfloat16" if capability >= BFLOAT16_CAPABILITY else "mixed_float16"
         precision = mixed if gpus else "float32"

@@ -44,12 +44,11 @@ def predict_image(
         (height, width, classes).
     """
     signs = FLIPS if flips else FLIPS[:1]
-    predictions = [
-        _blended(
-            forward, np.ascontiguousarray(image[::y, ::x]), window, overlap, divisor, batch_size
-        )[::y, ::x]
-        for y, x in signs
-    ]
+    predictions = []
+    for y, x in signs:
+        flipped = np.ascontiguousarray(image[::y, ::x])
+        probability = _blended(forward, flipped, window, overlap, divisor, batch_size)
+        predictions.append(probability[::y, ::x])
     mean: Floats = np.mean(predictions, axis=0, dtype=np.float32)
     return mean
 
@@ -67,18 +66,18 @@ def _blended(
     ]
     padded = pad(image, rows, columns)
     weight = np.outer(_ramp(rows, overlap), _ramp(columns, overlap))[..., np.newaxis]
-    total = weights = None
+    total: Floats | None = None
+    weights = np.zeros((*padded.shape[:2], 1), np.float32)
     for first in range(0, len(places), batch_size):
         batch = places[first : first + batch_size]
         windows = np.stack([padded[y : y + rows, x : x + columns] for y, x in batch])
         for (y, x), probability in zip(batch, forward(windows), strict=True):
-            if total is None or weights is None:
+            if total is None:  # only now is the number of classes known
                 total = np.zeros((*padded.shape[:2], probability.shape[-1]), np.float32)
-                weights = np.zeros((*padded.shape[:2], 1), np.float32)
             total[y : y + rows, x : x + columns] += probability * weight
             weights[y : y + rows, x : x + columns] += weight
-    blended: Floats = (total / weights)[:height, :width]
-    return blended
+    blended: Floats = np.divide(total, weights, dtype=np.float32)
+    return blended[:height, :width]
 
 
 def _up_to(length: int, divisor: int) -> int:

@@ -85,9 +85,9 @@ def jitter_colour(
     density += (shifts @ rgb_from_hed).astype(np.float32)
     brightness = generator.uniform(1 - params.brightness, 1 + params.brightness)
     jittered = np.exp(-density) * np.float32(256 * brightness) - 1
-    result = np.clip(np.rint(jittered), 0, UINT8_MAX).astype(np.uint8)
+    result: Pixels = np.clip(np.rint(jittered), 0, UINT8_MAX).astype(np.uint8)
     blurred = generator.random() < params.blur_probability
     sigma = generator.uniform(0, params.blur)
     if blurred and sigma > 0:
-        result = cv2.GaussianBlur(result, (0, 0), sigma).astype(np.uint8, copy=False)
+        result = np.asarray(cv2.GaussianBlur(result, (0, 0), sigma), np.uint8)
     return result

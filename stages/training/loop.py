@@ -14,7 +14,7 @@ from stages.dataset.tiles import TiledImage
 from stages.inference.forward import forward_of
 from stages.params.train import TrainParams
 from stages.training.batches import Batches
-from stages.training.losses import CrossEntropyDice
+from stages.training.losses import cross_entropy_dice
 from stages.training.validation import validate
 
 # What weight decay leaves alone: these do not overfit, and shrinking them only slows learning.
@@ -58,7 +58,7 @@ def compile_for_training(
         schedule, weight_decay=params.weight_decay, global_clipnorm=params.clip_norm
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
-    model.compile(optimizer, CrossEntropyDice(params.dice_weight), jit_compile=jit_compile)
+    model.compile(optimizer, cross_entropy_dice(params.dice_weight), jit_compile=jit_compile)
 
 
 def fit(
@@ -84,7 +84,7 @@ def fit(
     """
     forward = forward_of(model, scaling)
     history: list[HistoryRow] = []
-    best, best_dice = None, -1.0
+    kept, kept_dice = (0, model.get_weights()), -1.0
     for epoch in range(1, params.epochs + 1):
         first = (epoch - 1) * params.steps_per_epoch
         model.reset_metrics()
@@ -111,8 +111,7 @@ def fit(
         history.append(row)
         progress(row)
         if params.keep == "last" or scores is None:
-            best = (epoch, model.get_weights())
-        elif scores.dice > best_dice:
-            best, best_dice = (epoch, model.get_weights()), scores.dice
-    assert best is not None
-    return Trained(weights=best[1], epoch=best[0], history=history)
+            kept = (epoch, model.get_weights())
+        elif scores.dice > kept_dice:
+            kept, kept_dice = (epoch, model.get_weights()), scores.dice
+    return Trained(weights=kept[1], epoch=kept[0], history=history)

@@ -1,13 +1,16 @@
 """The training objective."""
 
-import keras
-from keras import ops
+from collections.abc import Callable
+
+from keras import KerasTensor, ops
 
 # Keeps soft Dice defined where neither truth nor prediction has a pixel.
 SMOOTHING = 1.0
 
+Objective = Callable[[KerasTensor, KerasTensor], KerasTensor]
 
-class CrossEntropyDice(keras.losses.Loss):
+
+def cross_entropy_dice(dice_weight: float) -> Objective:
     """Binary cross-entropy plus soft Dice, each class a sigmoid output of its own.
 
     Soft Dice is taken over all pixels of a batch, class by class (Milletari et al., "V-Net", 2016,
@@ -15,25 +18,20 @@ class CrossEntropyDice(keras.losses.Loss):
 
     Args:
         dice_weight: float. Weight of (1 - soft Dice) beside cross-entropy.
+
+    Returns:
+        The objective of a batch as a function of targets, (batch, height, width, classes) of 0 and
+        1, and of logits of the same shape.
     """
 
-    def __init__(self, dice_weight: float) -> None:
-        super().__init__(name="cross_entropy_dice", reduction="sum")
-        self.dice_weight = dice_weight
-
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """The objective of a batch.
-
-        Args:
-            y_true: (batch, height, width, classes) 0 or 1.
-            y_pred: (batch, height, width, classes) logits.
-        """
-        y_true = ops.cast(y_true, "float32")
-        y_pred = ops.cast(y_pred, "float32")
-        cross_entropy = ops.mean(ops.binary_crossentropy(y_true, y_pred, from_logits=True))
-        probability = ops.sigmoid(y_pred)
+    def objective(targets: KerasTensor, logits: KerasTensor) -> KerasTensor:
+        targets, logits = ops.cast(targets, "float32"), ops.cast(logits, "float32")
+        cross_entropy = ops.mean(ops.binary_crossentropy(targets, logits, from_logits=True))
+        probability = ops.sigmoid(logits)
         pixels = (0, 1, 2)
-        overlap = ops.sum(y_true * probability, axis=pixels)
-        total = ops.sum(y_true, axis=pixels) + ops.sum(probability, axis=pixels)
+        overlap = ops.sum(targets * probability, axis=pixels)
+        total = ops.sum(targets, axis=pixels) + ops.sum(probability, axis=pixels)
         dice = ops.mean((2 * overlap + SMOOTHING) / (total + SMOOTHING))
-        return cross_entropy + self.dice_weight * (1 - dice)
+        return cross_entropy + dice_weight * (1 - dice)
+
+    return objective
