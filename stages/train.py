@@ -37,6 +37,11 @@ def main(arguments: argparse.Namespace) -> None:
     if not training:
         raise PipelineError("data/tiles/train has no image; change tile.protocol in params.yaml")
 
+    if params.keep == "best" and not validation:
+        raise PipelineError(
+            "params.yaml: train.keep: best needs validation images, and tile.validation holds none "
+            "out; set train.keep to last, or hold some out"
+        )
     model = architecture.build(model_params, len(CLASSES))
     compile_for_training(model, params, model_params.learning_rate, jit_compile=runtime.jit_compile)
     print(

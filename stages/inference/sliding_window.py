@@ -66,16 +66,16 @@ def _blended(
     ]
     padded = pad(image, rows, columns)
     weight = np.outer(_ramp(rows, overlap), _ramp(columns, overlap))[..., np.newaxis]
-    total: Floats | None = None
+    windows = [padded[y : y + rows, x : x + columns] for y, x in places]
+    batches = range(0, len(windows), batch_size)
+    predictions = np.concatenate(
+        [forward(np.stack(windows[first : first + batch_size])) for first in batches]
+    )
+    total = np.zeros((*padded.shape[:2], predictions.shape[-1]), np.float32)
     weights = np.zeros((*padded.shape[:2], 1), np.float32)
-    for first in range(0, len(places), batch_size):
-        batch = places[first : first + batch_size]
-        windows = np.stack([padded[y : y + rows, x : x + columns] for y, x in batch])
-        for (y, x), probability in zip(batch, forward(windows), strict=True):
-            if total is None:  # only now is the number of classes known
-                total = np.zeros((*padded.shape[:2], probability.shape[-1]), np.float32)
-            total[y : y + rows, x : x + columns] += probability * weight
-            weights[y : y + rows, x : x + columns] += weight
+    for (y, x), probability in zip(places, predictions, strict=True):
+        total[y : y + rows, x : x + columns] += probability * weight
+        weights[y : y + rows, x : x + columns] += weight
     blended: Floats = np.divide(total, weights, dtype=np.float32)
     return blended[:height, :width]
 

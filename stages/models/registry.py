@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.errors import PipelineError
-from stages.params.train import ModelParams, is_model
+from stages.params.model import ModelParams, is_model
 
 
 @dataclass(frozen=True)

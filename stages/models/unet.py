@@ -9,7 +9,7 @@ import keras
 from keras import layers
 from pydantic import Field
 
-from stages.params.train import ModelParams
+from stages.params.model import ModelParams
 
 LEVELS = 4  # poolings; each level has twice the filters of the one above
 DIVISOR = 2**LEVELS

@@ -1,8 +1,8 @@
 """Block `dataset`: where the archives come from."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from stages.params.block import Block, Model
 
@@ -23,51 +23,68 @@ class SyntheticParams(Model):
     organs: list[str] = Field(min_length=1)
 
 
-class DriveArchive(Model):
-    """An archive on Google Drive; `sha256` None prints the hash that arrives."""
+class Archive(Model):
+    """A zip file that is fetched.
+
+    Attributes:
+        name: of the file in data/archives.
+        sha256: what its bytes must have; None prints that of what arrives, to be pinned.
+        size: in bytes, checked if given.
+    """
 
     name: ArchiveName
-    id: Annotated[str, StringConstraints(pattern=r"^[\w-]{10,}$")]
     sha256: Sha256 | None
     size: int | None = Field(default=None, gt=0)
 
 
-class FileArchive(Model):
-    """An archive that lies in the folder MONUSEG_ARCHIVES."""
+class DriveArchive(Archive):
+    """An archive on Google Drive."""
 
-    name: ArchiveName
+    id: Annotated[str, StringConstraints(pattern=r"^[\w-]{10,}$")]
+
+
+class FileArchive(Archive):
+    """An archive that lies in the folder MONUSEG_ARCHIVES, where only its hash tells it."""
+
     sha256: Sha256
 
 
-class UrlArchive(Model):
+class UrlArchive(Archive):
     """An archive on a web server."""
 
-    name: ArchiveName
     url: Annotated[str, StringConstraints(pattern=r"^https?://")]
-    sha256: Sha256 | None
-    size: int | None = Field(default=None, gt=0)
+
+
+AnyArchive = TypeVar("AnyArchive", bound=Archive)
+
+
+def _distinct(archives: list[AnyArchive]) -> list[AnyArchive]:
+    # Letter case does not tell files apart everywhere.
+    if len({archive.name.casefold() for archive in archives}) < len(archives):
+        raise ValueError("two archives have one name")
+    return archives
 
 
 class DriveParams(Model):
-    """Block `dataset.gdrive`."""
+    """Block `dataset.gdrive`; seconds without a byte, and attempts after the first."""
 
     timeout: float = Field(gt=0)
     retries: int = Field(ge=0)
-    archives: list[DriveArchive] = Field(min_length=1)
+    archives: Annotated[list[DriveArchive], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class FileParams(Model):
     """Block `dataset.file`."""
 
-    archives: list[FileArchive] = Field(min_length=1)
+    archives: Annotated[list[FileArchive], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class UrlParams(Model):
-    """Block `dataset.url`."""
+    """Block `dataset.url`; seconds without a byte, and attempts after the first."""
 
     timeout: float = Field(gt=0)
     retries: int = Field(ge=0)
-    archives: list[UrlArchive] = Field(min_length=1)
+    archives: Annotated[list[UrlArchive], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class DatasetParams(Block):
@@ -84,6 +101,12 @@ class DatasetParams(Block):
     gdrive: DriveParams | None = None
     file: FileParams | None = None
     url: UrlParams | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if getattr(self, self.source) is None:
+            raise ValueError(f"source `{self.source}` needs the block `{self.source}:`")
+        return self
 
     @classmethod
     def dvc_keys(cls) -> list[str]:

@@ -7,10 +7,9 @@ from pydantic import Field, model_validator
 
 from stages.errors import PipelineError
 from stages.params.block import Model, read_params, validated
+from stages.params.model import ModelParams, is_model
 from stages.params.runtime import RuntimeParams
 from stages.paths import PARAMS
-
-MODEL_FILES = Path(__file__).resolve().parents[1] / "models"
 
 
 class AugmentationParams(Model):
@@ -31,16 +30,6 @@ class AugmentationParams(Model):
         if not 0 < low <= high:
             raise ValueError("`scale` is [lowest, highest], both above 0")
         return self
-
-
-class ModelParams(Model):
-    """The keys that every model's block `train.<name>` has.
-
-    Attributes:
-        learning_rate: AdamW's, at its highest.
-    """
-
-    learning_rate: float = Field(gt=0)
 
 
 class TrainParams(RuntimeParams):
@@ -75,11 +64,6 @@ class TrainParams(RuntimeParams):
 
 
 OwnParams = TypeVar("OwnParams", bound=ModelParams)
-
-
-def is_model(name: object) -> bool:
-    """Whether `name` is a model's: there is a file stages/models/<name>.py."""
-    return isinstance(name, str) and name.isidentifier() and (MODEL_FILES / f"{name}.py").is_file()
 
 
 def load_model_params(name: str, kind: type[OwnParams], file: Path = PARAMS) -> OwnParams:

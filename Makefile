@@ -1,0 +1,54 @@
+# `make repro` and `make test` need Python 3.11 to 3.13, git and make, and nothing else.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo $$p && break; done)
+VENV := .venv
+# Stages are started by DVC through a shell: `python` must be the environment's there too.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test lint monuseg monuseg-cpu environment environment-dev environment-gpu clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+repro: environment  ## run the whole graph as params.yaml says
+	python -m stages.check
+	python -m stages.graph
+	dvc repro
+
+test: environment-dev lint  ## lint, types, unit tests, the whole graph at tiny parameters
+	python -m pytest -q
+
+lint: environment-dev
+	ruff check .
+	ruff format --check .
+	mypy
+
+monuseg: environment-gpu  ## the real run: MoNuSeg from Google Drive, full-size models, on a GPU
+	python -m stages.preset monuseg $(SET)
+	$(MAKE) --no-print-directory repro
+
+monuseg-cpu: environment  ## MoNuSeg at a size for two CPU cores (SET="key=value ..." to change more)
+	python -m stages.preset monuseg-cpu $(SET)
+	$(MAKE) --no-print-directory repro
+
+# An environment is remade when what it is made from changes; else these take no time.
+environment: $(VENV)/.requirements
+environment-dev: $(VENV)/.requirements-dev
+environment-gpu: $(VENV)/.requirements-gpu
+
+$(VENV)/.requirements: requirements.txt
+$(VENV)/.requirements-dev: requirements-dev.txt requirements.txt
+$(VENV)/.requirements-gpu: requirements-gpu.txt requirements.txt
+$(VENV)/.requirements%: requirements-compute.txt constraints.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r $(notdir $<)
+	touch $@
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 on PATH; install one, or make PYTHON=/path/to/it" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:  ## remove the virtual environment and caches of tools; data and DVC's cache stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,126 @@
+"""Change params.yaml by a preset and single values, keeping its comments.
+
+`python -m stages.preset NAME [key=value ...]` applies stages/presets/NAME.yaml on top of
+params.yaml, then each value, as `train.unet.width=32`; NAME `default` applies no preset.
+"""
+
+import argparse
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+
+from stages.check import check_params
+from stages.command import parser, run
+from stages.errors import PipelineError
+from stages.files import replacing
+from stages.paths import PARAMS
+
+PRESETS = Path(__file__).resolve().parent / "presets"
+NO_PRESET = "default"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write params.yaml with the changes, if the outcome is valid, and print them."""
+    changes = [*_preset_changes(arguments.name), *map(_parsed, arguments.changes)]
+    text, applied = changed(PARAMS.read_text(encoding="utf-8"), changes)
+    with replacing(PARAMS) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        try:
+            check_params(temporary)
+        except PipelineError as error:
+            raise PipelineError(str(error).replace(str(temporary), str(PARAMS))) from error
+    for line in applied:
+        print(line)
+
+
+def changed(text: str, changes: list[tuple[str, Any]]) -> tuple[str, list[str]]:
+    """Params with values changed; lists are replaced as a whole.
+
+    Args:
+        text: of params.yaml.
+        changes: dotted keys, which must be there, and their new values.
+
+    Returns:
+        The new text, and a line `key: old -> new` for each value that is another now.
+
+    Raises:
+        PipelineError: a key is not in params.yaml.
+    """
+    loader = _keeping_comments()
+    content = loader.load(text)
+    applied = []
+    for key, value in changes:
+        *parents, last = key.split(".")
+        block = content
+        for parent in parents:
+            block = block.get(parent) if isinstance(block, dict) else None
+        if not isinstance(block, dict) or last not in block:
+            raise PipelineError(f"params.yaml has no key {key}; keys are dotted, as train.seed")
+        if block[last] != value:
+            applied.append(f"{key}: {_shown(block[last])} -> {_shown(value)}")
+            block[last] = _in_style_of(block[last], value)
+    stream = io.StringIO()
+    loader.dump(content, stream)
+    return stream.getvalue(), applied
+
+
+def _in_style_of(old: Any, value: Any) -> Any:
+    """`value`, as a list in brackets where the old one was."""
+    if not (isinstance(value, list) and isinstance(old, CommentedSeq) and old.fa.flow_style()):
+        return value
+    made = CommentedSeq(value)
+    made.fa.set_flow_style()
+    return made
+
+
+def _preset_changes(name: str) -> Iterator[tuple[str, Any]]:
+    if name == NO_PRESET:
+        return iter(())
+    file = PRESETS / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join([NO_PRESET, *sorted(path.stem for path in PRESETS.glob("*.yaml"))])
+        raise PipelineError(f"there is no preset {name!r}; the presets are {known}")
+    return _leaves(yaml.safe_load(file.read_text(encoding="utf-8")), "")
+
+
+def _leaves(content: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _parsed(change: str) -> tuple[str, Any]:
+    key, equals, value = change.partition("=")
+    if not equals:
+        raise PipelineError(f"{change!r} is no key=value")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise PipelineError(f"{change!r}: the value is no YAML") from error
+
+
+def _keeping_comments() -> YAML:
+    loader = YAML()
+    loader.preserve_quotes = True
+    loader.width = 100
+    loader.indent(mapping=2, sequence=4, offset=2)
+    return loader
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument("name", help="of a file in stages/presets, or `default`")
+    command.add_argument("changes", nargs="*", metavar="key=value")
+    run(main, command.parse_args())
