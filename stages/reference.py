@@ -1,0 +1,74 @@
+"""Keep the results of a real run as metrics/reference/NAME.json; no stage of the graph.
+
+The report shows what is kept beside the original's numbers. Run it in the clone of the real run,
+after `dvc repro`, and commit the file.
+"""
+
+import argparse
+from pathlib import Path
+
+from stages import paths
+from stages.command import parser, run
+from stages.errors import PipelineError
+from stages.files import read_json, sha256_of, write_json
+from stages.params.block import read_params, validated
+from stages.params.report import ReportParams
+from stages.reporting.reference import ReferenceRun, kept_scores
+from stages.reporting.rows import read_rows
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the file.
+
+    Raises:
+        PipelineError: the name or the description is none, or the run is not complete.
+    """
+    params = read_params()
+    models = ReportParams.load().models
+    rows = read_rows(models, paths.METRICS, paths.DETAIL)
+    content = {
+        "name": arguments.name,
+        "description": arguments.description,
+        "dataset": {
+            "source": params["dataset"]["source"],
+            "protocol": params["tile"]["protocol"],
+            "archives": archives(paths.ARCHIVES),
+        },
+        "params": params,
+        "backend": params["train"]["backend"],
+        "device": arguments.device or params["train"]["device"],
+        "versions": versions(models, paths.MODELS),
+        "rows": {row.key: kept_scores(row) for row in rows},
+    }
+    kept: ReferenceRun = validated(ReferenceRun, content, where=f"reference {arguments.name}")
+    write_json(paths.REFERENCE / f"{kept.name}.json", kept.model_dump(mode="json"))
+
+
+def archives(folder: Path) -> list[dict[str, str]]:
+    """Name and SHA-256 of every archive, hashed now: what was used, not what was asked for.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    found = sorted(folder.glob("*.zip"))
+    if not found:
+        raise PipelineError(f"{folder} holds no archive; run `dvc repro download`")
+    return [{"name": path.name, "sha256": sha256_of(path)} for path in found]
+
+
+def versions(models: list[str], folder: Path) -> dict[str, dict[str, str]]:
+    """Of each model that is at hand, the versions that its card (`stages.models.store`) names."""
+    found: dict[str, dict[str, str]] = {}
+    for model in models:
+        path = folder / f"{model}.json"
+        if path.is_file():
+            found[model] = read_json(path)["versions"]
+    return found
+
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument("name", help="lower-case letters, digits, `.`, `_` and `-`")
+    command.add_argument("--description", required=True, help="one sentence for the report")
+    command.add_argument("--device", default="", help="what it ran on; else train.device as set")
+    run(main, command.parse_args())

@@ -1,0 +1,49 @@
+"""Stage `report`: the page of tables, curves and pictures, as HTML and as Markdown."""
+
+import argparse
+
+from stages import paths
+from stages.command import parser, run
+from stages.dataset.manifest import SplitRecord, read_records
+from stages.errors import PipelineError
+from stages.files import write_text
+from stages.params.report import ReportParams
+from stages.reporting import markdown, page
+from stages.reporting.history import read_history
+from stages.reporting.overlays import chosen_images, gallery
+from stages.reporting.reference import read_references
+from stages.reporting.rows import read_rows
+from stages.reporting.sections import Results, headline_split, report
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write metrics/report.md and metrics/report.html.
+
+    Raises:
+        PipelineError: a file that the report is made of is missing or malformed.
+    """
+    params = ReportParams.load()
+    if not paths.SPLITS.is_file():
+        raise PipelineError(f"{paths.SPLITS} is missing; run `dvc repro tile`")
+    records = read_records(paths.SPLITS, SplitRecord)
+    rows = read_rows(params.models, paths.METRICS, paths.DETAIL)
+    # The baseline's nuclei are left out: the page shows what was learned.
+    learned = [row for row in rows if not row.is_baseline]
+    document = report(
+        Results(
+            rows=rows,
+            histories=[read_history(model, paths.HISTORY) for model in params.models],
+            references=read_references(paths.REFERENCE),
+            records=records,
+            galleries=[
+                gallery(record, learned, raw=paths.RAW, masks=paths.MASKS, nuclei=paths.NUCLEI)
+                for record in chosen_images(records, headline_split(rows), params.overlays)
+            ],
+        )
+    )
+    write_text(paths.METRICS / "report.md", markdown.render(document))
+    write_text(paths.METRICS / "report.html", page.render(document))
+
+
+if __name__ == "__main__":
+    run(main, parser(__doc__).parse_args())

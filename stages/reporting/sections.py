@@ -1,0 +1,216 @@
+"""The report's sections, put together from data, tables, figures and prose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stages.dataset.manifest import TEST, TRAIN, VALIDATION, SplitRecord
+from stages.reporting import overlays, prose
+from stages.reporting.document import (
+    Block,
+    Bullets,
+    Document,
+    Figure,
+    Gallery,
+    Legend,
+    Notice,
+    Paragraph,
+    Section,
+    escaped,
+)
+from stages.reporting.figures import scores_with_intervals, training_curves
+from stages.reporting.history import History, history_table
+from stages.reporting.reference import ReferenceRun
+from stages.reporting.rows import BASELINE, Row
+from stages.reporting.tables import (
+    FURTHER,
+    SCORE_TITLES,
+    SPLIT_TITLES,
+    SUMMARY,
+    Source,
+    comparison_table,
+    number,
+    original_table,
+    scores_table,
+)
+
+# The patients of the challenge are from The Cancer Genome Atlas; no other source's ids begin so.
+CHALLENGE_PREFIX = "TCGA-"
+
+# What a model must clear the baseline in.
+DECIDING = ("dice", "aji", "pq")
+
+SHORT_HASH = 12
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the report is made of.
+
+    Attributes:
+        rows: of this run, the baseline last.
+        histories: of its models.
+        references: kept runs.
+        records: data/splits.csv.
+        galleries: the pictures, of images of `headline_split`.
+    """
+
+    rows: Sequence[Row]
+    histories: Sequence[History]
+    references: Sequence[ReferenceRun]
+    records: Sequence[SplitRecord]
+    galleries: Sequence[Gallery]
+
+
+def report(results: Results) -> Document:
+    """The whole report."""
+    sections = (
+        _summary(results),
+        _original(results),
+        Section("errors", "What was wrong in print", (Bullets(prose.WRONG_IN_PRINT),)),
+        _comparison(results),
+        _training(results),
+        _overlays(results),
+        Section("metrics", "How the scores are defined", (Bullets(prose.METRICS),)),
+    )
+    return Document(prose.TITLE, prose.LEAD, sections)
+
+
+def headline_split(rows: Sequence[Row]) -> str:
+    """The split that the report is about: test if it was scored, else validation, else training."""
+    for split in (TEST, VALIDATION):
+        if any(row.scores.get(split) for row in rows):
+            return split
+    return TRAIN
+
+
+def is_challenge(records: Sequence[SplitRecord]) -> bool:
+    """Whether every image is one of the challenge's."""
+    return all(record.id.startswith(CHALLENGE_PREFIX) for record in records)
+
+
+def verdict(row: Row, baseline: Row, split: str) -> str:
+    """Whether a row clears the baseline in every deciding score that both have, in one sentence."""
+    pairs = [
+        (SCORE_TITLES[name], ours, theirs)
+        for name in DECIDING
+        if (ours := row.value(split, name)) is not None
+        and (theirs := baseline.value(split, name)) is not None
+    ]
+    if not pairs:
+        return f"**{escaped(row.title)}** cannot be compared with the baseline: no score of both."
+    worse = [pair for pair in pairs if pair[1] <= pair[2]]
+    shown = ", ".join(
+        f"{name} {number(ours)} against {number(theirs)}" for name, ours, theirs in worse or pairs
+    )
+    if not worse:
+        return f"**{escaped(row.title)} clears the baseline**: {shown}."
+    return f"**{escaped(row.title)} does not clear the baseline**: {shown}."
+
+
+def _summary(results: Results) -> Section:
+    rows, split = results.rows, headline_split(results.rows)
+    blocks: list[Block] = []
+    if not is_challenge(results.records):
+        blocks.append(Notice(_foreign_notice(results.records)))
+    if split != TEST:
+        blocks.append(
+            Notice(
+                f"The test images are not scored in this run; shown are its {split} images, "
+                "on which choices were made."
+            )
+        )
+    count = sum(record.split == split for record in results.records)
+    images = f"{count} image" if count == 1 else f"{count} images"
+    baseline = next(row for row in rows if row.key == BASELINE)
+    blocks += [
+        scores_table(rows, split, SUMMARY, f"{SPLIT_TITLES[split]}, {images}"),
+        Paragraph(
+            "Otsu's threshold on the haematoxylin image needs no training; a model that does not "
+            "clear it is worthless."
+        ),
+        Bullets(tuple(verdict(row, baseline, split) for row in rows if not row.is_baseline)),
+        Figure(
+            scores_with_intervals(rows, split),
+            "Score, and its 95 % interval where there is one; dotted: the baseline.",
+        ),
+        scores_table(rows, split, FURTHER, f"{SPLIT_TITLES[split]}, further scores"),
+    ]
+    return Section("summary", "Summary", tuple(blocks))
+
+
+def _foreign_notice(records: Sequence[SplitRecord]) -> str:
+    foreign = sum(not record.id.startswith(CHALLENGE_PREFIX) for record in records)
+    which = "No image" if foreign == len(records) else f"Only {len(records) - foreign} images"
+    return (
+        f"**These are not MoNuSeg's slides.** {which} of this run's {len(records)} "
+        f"{'is' if foreign == len(records) else 'are'} the challenge's: unless another source was "
+        "set, they are slides drawn by a program, to show that the pipeline works from end to end. "
+        "This run's numbers say nothing about tissue and compare neither with the original's nor "
+        "with published ones; the reference runs below do."
+    )
+
+
+def _original(results: Results) -> Section:
+    ours = "this run" if is_challenge(results.records) else "this run (other slides)"
+    sources = [
+        Source(ours, results.rows, "" if is_challenge(results.records) else "muted"),
+        *(Source(f"reference `{run.name}`", run.table_rows()) for run in results.references),
+    ]
+    tables = tuple(original_table(split, sources) for split in (TRAIN, VALIDATION, TEST))
+    return Section("original", "The original's tables", (Paragraph(prose.ORIGINAL_INTRO), *tables))
+
+
+def _comparison(results: Results) -> Section:
+    blocks: list[Block] = [Paragraph(prose.COMPARISON_INTRO)]
+    if not results.references:
+        blocks.append(Paragraph(prose.NO_REFERENCE))
+    blocks.append(comparison_table(results.references))
+    if results.references:
+        blocks.append(Bullets(tuple(_description(run) for run in results.references)))
+    return Section("comparison", "On the real images, beside published numbers", tuple(blocks))
+
+
+def _description(run: ReferenceRun) -> str:
+    archives = ", ".join(
+        f"{escaped(archive.name)} (`{archive.sha256[:SHORT_HASH]}…`)"
+        for archive in run.dataset.archives
+    )
+    return (
+        f"`{run.name}`: {escaped(run.description)} Protocol {escaped(run.dataset.protocol)}; Keras "
+        f"on {escaped(run.backend)}, {escaped(run.device)}; {archives}."
+    )
+
+
+def _training(results: Results) -> Section:
+    figure = Figure(
+        training_curves(results.histories),
+        "Objective: cross-entropy and soft Dice of augmented crops; validation: whole images.",
+    )
+    return Section("training", "Training", (history_table(results.histories), figure))
+
+
+def _overlays(results: Results) -> Section:
+    if not results.galleries:
+        text = "None were asked for (`report.overlays` is 0)."
+        return Section("overlays", "Prediction and truth", (Paragraph(text),))
+    shown = ", ".join(gallery.title for gallery in results.galleries)
+    legend = Legend(
+        (
+            (overlays.TRUTH_COLOUR, "true outline"),
+            (overlays.PREDICTION_COLOUR, "predicted outline"),
+            (overlays.AGREED_COLOUR, "nucleus in both"),
+            (overlays.MISSED_COLOUR, "missed"),
+            (overlays.ADDED_COLOUR, "added"),
+        )
+    )
+    return Section(
+        "overlays",
+        "Prediction and truth",
+        (
+            Paragraph(
+                f"{prose.OVERLAYS_INTRO} Images: {shown}. The pictures are in `report.html`."
+            ),
+            legend,
+            *results.galleries,
+        ),
+    )
