@@ -8,6 +8,9 @@ import importlib
 import importlib.util
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +93,28 @@ def _choose(params: RuntimeParams) -> None:
         )
 
 
+@contextmanager
+def _native_messages_withheld() -> Iterator[None]:
+    """Hold back what C++ code writes to standard error, and show it only if the block fails.
+
+    TensorFlow greets with a dozen lines, "failed call to cuInit" among them, on every machine
+    without a GPU, and writes them before any of its log levels is in force.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
 def _jit_compile(params: RuntimeParams, gpu: bool) -> bool:
     if params.backend == "jax":
         return True  # JAX has no other way
@@ -105,14 +130,15 @@ def _jit_compile(params: RuntimeParams, gpu: bool) -> bool:
 
 
 def _tensorflow(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int]]:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up notes are no errors
-    import tensorflow as tf
+    with _native_messages_withheld():
+        import tensorflow as tf
 
+        visible = tf.config.list_physical_devices("GPU")
     tf.config.threading.set_intra_op_parallelism_threads(params.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     if params.deterministic:
         tf.config.experimental.enable_op_determinism()
-    gpus = _allowed(tf.config.list_physical_devices("GPU"), params, settings)
+    gpus = _allowed(visible, params, settings)
     tf.config.set_visible_devices(gpus, "GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)

@@ -24,7 +24,7 @@ def window_starts(length: int, size: int, stride: int) -> list[int]:
     axis shorter than `size` has one window, from 0, which reaches into the padding.
     """
     last = max(length - size, 0)
-    return [*range(0, last, stride), last]
+    return [*range(0, last, stride), last] if last else [0]
 
 
 def pad(array: npt.NDArray[Pixel], height: int, width: int) -> npt.NDArray[Pixel]:
