@@ -22,7 +22,7 @@ from stages.params.report import ReportParams
 from stages.reporting.reference import read_references
 
 ROOT = Path(__file__).resolve().parents[1]
-DRAWN = ("drawn-train-1", "drawn-validation-1", "drawn-test-1", "drawn-test-2")
+DRAWN = ("SYN-colon-0001", "SYN-colon-0002", "SYN-colon-0003", "SYN-colon-0004")
 REAL = tuple(f"TCGA-{name}" for name in ("AA", "BB", "CC", "DD"))
 
 SCORES = {"loss": 0.31, "accuracy": 0.91, "f1": 0.78, "dice": 0.7712, "iou": 0.64}
@@ -179,8 +179,8 @@ def test_two_processes_write_the_same_bytes(project: Path, tmp_path: Path) -> No
 
 def test_overlays_show_the_test_images_of_each_learned_row(project: Path) -> None:
     markdown, html = written(project)
-    assert "`drawn-test-1`" in markdown
-    assert "`drawn-test-2`" in markdown
+    assert "`SYN-colon-0003`" in markdown
+    assert "`SYN-colon-0004`" in markdown
     # An image as it is, one with outlines, one of errors; the baseline has none.
     assert html.count("<img") == 2 * 3
     assert html.count("data:image/webp;base64,") == 4
@@ -195,13 +195,14 @@ def test_without_scored_test_images_the_report_is_about_validation(
     markdown, html = written(tmp_path)
     assert "The test images are not scored in this run" in markdown
     assert "**Validation, 1 image**" in markdown
-    assert "<code>drawn-validation-1</code>" in html
-    assert "drawn-test-1" not in html
+    assert "<code>SYN-colon-0002</code>" in html
+    assert "SYN-colon-0003" not in html
 
 
 def test_drawn_slides_are_said_to_be_no_tissue(project: Path) -> None:
     for text in written(project):
-        assert "These are not MoNuSeg's slides." in text
+        assert "This run is of drawn slides." in text
+        assert "None of its 4 images is tissue" in text
         assert "this run (other slides)" in text
 
 
@@ -209,8 +210,19 @@ def test_real_slides_get_no_such_notice(tmp_path: Path, monkeypatch: pytest.Monk
     build(tmp_path, REAL)
     monkeypatch.chdir(tmp_path)
     for text in written(tmp_path):
-        assert "These are not MoNuSeg's slides." not in text
+        assert "drawn slides" not in text
+        assert "These are not MoNuSeg's slides" not in text
         assert "other slides" not in text
+
+
+def test_one_foreign_slide_among_real_ones_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, (*REAL[:3], "slide-7"))
+    monkeypatch.chdir(tmp_path)
+    for text in written(tmp_path):
+        assert "1 of this run's 4 images are none of the challenge's" in text
+        assert "this run (other slides)" in text
 
 
 @pytest.mark.parametrize(
@@ -221,9 +233,9 @@ def test_real_slides_get_no_such_notice(tmp_path: Path, monkeypatch: pytest.Monk
         ("metrics/detail/unet.json", "dvc repro evaluate@unet"),
         ("metrics/history/unet.csv", "dvc repro train@unet"),
         ("data/splits.csv", "dvc repro tile"),
-        ("data/raw/drawn-test-1.tif", "dvc repro extract"),
-        ("data/masks/drawn-test-2.png", "dvc repro masks"),
-        ("data/nuclei/unet/drawn-test-1.png", "dvc repro evaluate@unet"),
+        ("data/raw/SYN-colon-0003.tif", "dvc repro extract"),
+        ("data/masks/SYN-colon-0004.png", "dvc repro masks"),
+        ("data/nuclei/unet/SYN-colon-0003.png", "dvc repro evaluate@unet"),
     ],
 )
 def test_a_missing_input_is_one_line(
@@ -267,6 +279,19 @@ def test_a_kept_run_stands_in_the_report(project: Path) -> None:
     assert "| U-Net | 0.791 (0.751–0.792) | 0.660 | 0.930 | 0.571 (0.500–0.600) |" in markdown
     assert "| here, `real-run` |" in markdown
     assert "A real run. Protocol archive; Keras on tensorflow, 2 CPU cores; a.zip" in markdown
+
+
+def test_a_kept_run_of_other_test_images_stands_apart(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["tile"]["protocol"] = "kumar"
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    keep()
+    markdown, _ = written(project)
+    assert "here, `real-run`" not in markdown
+    assert "reference `real-run`" not in markdown
+    assert "**`real-run`, test images of protocol kumar**" in markdown
 
 
 def test_nothing_is_kept_without_archives(project: Path) -> None:

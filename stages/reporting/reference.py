@@ -17,6 +17,9 @@ METRICS = ("loss", "accuracy", "f1", "dice", "iou", "aji", "pq")
 INTERVALS = ("dice_lo", "dice_hi", "aji_lo", "aji_hi", "pq_lo", "pq_hi")
 DETAIL = ("precision", "recall", "pixel_dice", "aji_plus", "dq", "sq")
 
+# Protocols whose test images are the official 14 (`archive`: the test archive's, which it is).
+OFFICIAL_TEST = frozenset({"archive", "challenge"})
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -75,6 +78,11 @@ class ReferenceRun(Model):
         if not NAME.fullmatch(name):
             raise ValueError("a name is lower-case letters, digits, `.`, `_` and `-`")
         return name
+
+    @property
+    def official_test(self) -> bool:
+        """Whether its test scores compare with others of the 14 official test images."""
+        return self.dataset.protocol in OFFICIAL_TEST
 
     def table_rows(self) -> list[Row]:
         """The rows as the tables take them, in the order of the file."""

@@ -36,6 +36,9 @@ from stages.reporting.tables import (
 # The patients of the challenge are from The Cancer Genome Atlas; no other source's ids begin so.
 CHALLENGE_PREFIX = "TCGA-"
 
+# How `stages.dataset.synthetic` names the slides that it draws.
+DRAWN_PREFIX = "SYN-"
+
 # What a model must clear the baseline in.
 DECIDING = ("dice", "aji", "pq")
 
@@ -111,7 +114,7 @@ def _summary(results: Results) -> Section:
     rows, split = results.rows, headline_split(results.rows)
     blocks: list[Block] = []
     if not is_challenge(results.records):
-        blocks.append(Notice(_foreign_notice(results.records)))
+        blocks.append(Notice(_foreign_notice(results)))
     if split != TEST:
         blocks.append(
             Notice(
@@ -138,15 +141,23 @@ def _summary(results: Results) -> Section:
     return Section("summary", "Summary", tuple(blocks))
 
 
-def _foreign_notice(records: Sequence[SplitRecord]) -> str:
-    foreign = sum(not record.id.startswith(CHALLENGE_PREFIX) for record in records)
-    which = "No image" if foreign == len(records) else f"Only {len(records) - foreign} images"
+def _foreign_notice(results: Results) -> str:
+    ids = [record.id for record in results.records]
+    foreign = [image for image in ids if not image.startswith(CHALLENGE_PREFIX)]
+    if all(image.startswith(DRAWN_PREFIX) for image in ids):
+        what = (
+            f"**This run is of drawn slides.** None of its {len(ids)} images is tissue: a program "
+            "drew them, to show that the pipeline works from end to end."
+        )
+    else:
+        what = (
+            f"**These are not MoNuSeg's slides alone**: {len(foreign)} of this run's {len(ids)} "
+            "images are none of the challenge's."
+        )
+    below = "; the reference runs below do" if results.references else ""
     return (
-        f"**These are not MoNuSeg's slides.** {which} of this run's {len(records)} "
-        f"{'is' if foreign == len(records) else 'are'} the challenge's: unless another source was "
-        "set, they are slides drawn by a program, to show that the pipeline works from end to end. "
-        "This run's numbers say nothing about tissue and compare neither with the original's nor "
-        "with published ones; the reference runs below do."
+        f"{what} This run's numbers compare neither with the original's nor with published "
+        f"ones{below}."
     )
 
 
@@ -154,7 +165,11 @@ def _original(results: Results) -> Section:
     ours = "this run" if is_challenge(results.records) else "this run (other slides)"
     sources = [
         Source(ours, results.rows, "" if is_challenge(results.records) else "muted"),
-        *(Source(f"reference `{run.name}`", run.table_rows()) for run in results.references),
+        *(
+            Source(f"reference `{run.name}`", run.table_rows())
+            for run in results.references
+            if run.official_test
+        ),
     ]
     tables = tuple(original_table(split, sources) for split in (TRAIN, VALIDATION, TEST))
     return Section("original", "The original's tables", (Paragraph(prose.ORIGINAL_INTRO), *tables))
@@ -164,7 +179,12 @@ def _comparison(results: Results) -> Section:
     blocks: list[Block] = [Paragraph(prose.COMPARISON_INTRO)]
     if not results.references:
         blocks.append(Paragraph(prose.NO_REFERENCE))
-    blocks.append(comparison_table(results.references))
+    official = [run for run in results.references if run.official_test]
+    blocks.append(comparison_table(official))
+    for run in results.references:
+        if not run.official_test:
+            title = f"`{run.name}`, test images of protocol {escaped(run.dataset.protocol)}"
+            blocks.append(scores_table(run.table_rows(), TEST, SUMMARY, title))
     if results.references:
         blocks.append(Bullets(tuple(_description(run) for run in results.references)))
     return Section("comparison", "On the real images, beside published numbers", tuple(blocks))
