@@ -1,0 +1,125 @@
+"""Scoring one image from its files; what parallel maps over images call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.dataset.images import Labels, read_labels, write_labels
+from stages.dataset.manifest import APERIO_XML, SplitRecord
+from stages.errors import PipelineError
+from stages.inference.nuclei import NucleiSettings, nuclei_from_probability
+from stages.inference.predictions import Probabilities, read_probabilities
+from stages.scoring.contingency import contingency
+from stages.scoring.instances import NucleusScores, aji, score_nuclei
+from stages.scoring.pixels import PixelCounts, ProbabilityHistogram
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where the predictions to score and the truth lie.
+
+    Attributes:
+        predictions: the predictions folder.
+        masks: the folder of true label maps, `<id>.png`.
+    """
+
+    predictions: Path
+    masks: Path
+
+    def read(self, image: str) -> tuple[Probabilities, Labels]:
+        """P(nucleus) and the true labels of one image, both (height, width).
+
+        Raises:
+            PipelineError: a file is missing or damaged, or the two differ in size.
+        """
+        probability = read_probabilities(self.predictions, image)[..., 0]
+        truth = read_labels(self.masks / f"{image}.png")
+        if probability.shape != truth.shape:
+            raise PipelineError(
+                f"{self.predictions / image}.npy: {probability.shape[0]} x {probability.shape[1]} "
+                f"pixels, but the mask has {truth.shape[0]} x {truth.shape[1]}; "
+                f"predict {self.predictions.name!r} again"
+            )
+        return probability, truth
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What is known of one scored image.
+
+    Attributes:
+        record: which image.
+        histogram: its predicted probabilities.
+        pixels: its pixels at the chosen threshold.
+        nuclei: scores of its nuclei; None where the annotation tells no nuclei apart.
+    """
+
+    record: SplitRecord
+    histogram: ProbabilityHistogram
+    pixels: PixelCounts
+    nuclei: NucleusScores | None
+
+
+def outlined(record: SplitRecord) -> bool:
+    """Whether single nuclei are annotated, so that scores of nuclei mean something."""
+    return record.annotation == APERIO_XML
+
+
+def histogram_of(record: SplitRecord, row: Row) -> ProbabilityHistogram:
+    """The histogram of one image's P(nucleus).
+
+    Raises:
+        PipelineError: see `Row.read`; or a probability is NaN or outside 0..1.
+    """
+    return _histogram(*row.read(record.id), row.predictions / f"{record.id}.npy")
+
+
+def candidate_ajis(
+    record: SplitRecord, row: Row, candidates: Sequence[NucleiSettings]
+) -> list[float | None]:
+    """The AJI of one image under each of several settings.
+
+    Raises:
+        PipelineError: see `Row.read` and `nuclei_from_probability`.
+    """
+    probability, truth = row.read(record.id)
+    return [
+        aji(contingency(truth, _nuclei(record, row, probability, settings)))
+        for settings in candidates
+    ]
+
+
+def score_image(
+    record: SplitRecord, row: Row, settings: NucleiSettings, nuclei: Path
+) -> ImageScores:
+    """Score one image and write its predicted nuclei to `<id>.png` in the folder `nuclei`.
+
+    Raises:
+        PipelineError: as `histogram_of` and `candidate_ajis`.
+    """
+    probability, truth = row.read(record.id)
+    histogram = _histogram(probability, truth, row.predictions / f"{record.id}.npy")
+    labels = _nuclei(record, row, probability, settings)
+    write_labels(nuclei / f"{record.id}.png", labels)
+    return ImageScores(
+        record=record,
+        histogram=histogram,
+        pixels=histogram.at(settings.threshold),
+        nuclei=score_nuclei(truth, labels) if outlined(record) else None,
+    )
+
+
+def _histogram(probability: Probabilities, truth: Labels, path: Path) -> ProbabilityHistogram:
+    try:
+        return ProbabilityHistogram.of(probability, truth > 0)
+    except ValueError as error:
+        raise PipelineError(f"{path}: {error}; predict {path.parent.name!r} again") from error
+
+
+def _nuclei(
+    record: SplitRecord, row: Row, probability: Probabilities, settings: NucleiSettings
+) -> Labels:
+    try:
+        return nuclei_from_probability(probability, settings)
+    except PipelineError as error:
+        raise PipelineError(f"{row.predictions / record.id}.npy: {error}") from error
