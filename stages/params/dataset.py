@@ -12,7 +12,17 @@ ArchiveName = Annotated[str, StringConstraints(pattern=r"^[^/\\\x00.][^/\\\x00]*
 
 
 class SyntheticParams(Model):
-    """Block `dataset.synthetic`; see `stages.dataset.synthetic`."""
+    """Block `dataset.synthetic`; see `stages.dataset.synthetic`.
+
+    Attributes:
+        seed: of all slides; each has a stream of its own.
+        train_images: slides in the training archive.
+        test_images: slides in the test archive.
+        height: of each slide, in pixels of 0.25 um.
+        width: likewise.
+        density: nuclei per area, relative to the organ's own; above 2 slides are full.
+        organs: names in `stages.dataset.synthetic.organs.ORGANS`, taken in turn in each archive.
+    """
 
     seed: int = Field(ge=0)
     train_images: int = Field(ge=1)

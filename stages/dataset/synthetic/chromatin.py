@@ -67,7 +67,7 @@ def _look(kind: Kind, organ: Organ, style: Style, generator: np.random.Generator
         rim = 0.25 + style.rim * generator.uniform(0.6, 1.3)
         width = generator.uniform(1.0, 2.2)
         return _Look(
-            generator.uniform(0.45, 0.75) * shade, 1.1 * style.chromatin, rim, width, nucleoli
+            generator.uniform(0.30, 0.75) * shade, 1.1 * style.chromatin, rim, width, nucleoli
         )
     return _Look(0.98 * shade, style.chromatin, 0.7 * style.rim, 1.8, min(nucleoli, 2))
 

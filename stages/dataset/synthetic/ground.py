@@ -80,7 +80,8 @@ def _cytoplasm(
     """Haematoxylin and eosin of epithelium, without its nuclei."""
     height, width = cells.shape
     count = int(cells.max()) + 1
-    shade_h = np.exp(generator.normal(0, 0.22, count)).astype(np.float32)
+    # On some slides whole cells are dark: shrunken ones take more haematoxylin.
+    shade_h = np.exp(generator.normal(0, generator.uniform(0.15, 0.30), count)).astype(np.float32)
     shade_e = np.exp(generator.normal(0, 0.18, count)).astype(np.float32)
     clear = (generator.random(count) < style.clear) * generator.uniform(0.4, 1.0, count)
     grain = fractal(generator, height, width, (1.6, 3.5, 8, 18), generator.uniform(0.7, 1.2))

@@ -10,6 +10,10 @@ from stages.dataset.synthetic.noise import Field, fractal, smooth_noise, soft_st
 from stages.dataset.synthetic.organs import Organ
 
 TEXTURE_SIDE = 512
+# Length and thickness of fibres, as sigmas in pixels.
+STREAKS = ((6, 0.8), (13, 1.8), (26, 5.0))
+# Beyond this cv2 cuts a Gaussian off.
+BLUR_REACH = 4 * 26
 # The fields of direction vary slowly, so they are computed at every so many pixels.
 ANGLE_STEP = 4
 # Vertices of a lumen's outline.
@@ -142,11 +146,11 @@ def _fibres(height: int, width: int, generator: np.random.Generator) -> tuple[Fi
     across = across + generator.uniform(1, 5) * smooth_noise(generator, height, width, 28)
     white = generator.standard_normal((TEXTURE_SIDE, TEXTURE_SIDE), np.float32)
     streaks = np.zeros_like(white)
-    # Wrapped around, so that the texture tiles the plane.
-    tiled = np.tile(white, (3, 3))
-    for length, thickness in ((6, 0.8), (13, 1.8), (26, 5.0)):
-        part = cv2.GaussianBlur(tiled, (0, 0), sigmaX=length, sigmaY=thickness)
-        part = part[TEXTURE_SIDE : 2 * TEXTURE_SIDE, TEXTURE_SIDE : 2 * TEXTURE_SIDE]
+    # Wrapped around as far as the blur reaches, so that the texture tiles the plane.
+    wrapped = np.pad(white, BLUR_REACH, mode="wrap")
+    for length, thickness in STREAKS:
+        part = cv2.GaussianBlur(wrapped, (0, 0), sigmaX=length, sigmaY=thickness)
+        part = part[BLUR_REACH:-BLUR_REACH, BLUR_REACH:-BLUR_REACH]
         streaks += part / part.std()
     streaks = np.pad(streaks / np.float32(np.sqrt(3)), ((0, 2), (0, 2)), mode="wrap")
     fibre = cv2.remap(
