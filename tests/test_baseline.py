@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import baseline
+from stages import baseline, evaluate, masks
 from stages.dataset.images import write_rgb
 from stages.dataset.manifest import SplitRecord, write_records
+from stages.dataset.raw import write_raw
+from stages.files import read_json
 from stages.inference.otsu import nucleus_mask
 from stages.inference.predictions import read_output, read_probabilities
-from stages.paths import PREDICTIONS, RAW, SPLITS
+from stages.paths import DETAIL, METRICS, PREDICTIONS, RAW, SPLITS
+
+TEST_ARCHIVE = "MoNuSegTestData.zip"
 
 
 @pytest.fixture
@@ -53,3 +57,35 @@ def test_same_inputs_same_bytes(images: dict[str, np.ndarray]) -> None:
         return {path.name: path.read_bytes() for path in (PREDICTIONS / "otsu").iterdir()}
 
     assert written() == written()
+
+
+@pytest.mark.real
+def test_real_test_images_score_as_measured_elsewhere(
+    archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    RAW.mkdir(parents=True)
+    records = write_raw([archives / TEST_ARCHIVE], RAW, max_bytes=10**9)
+    write_records(RAW / "manifest.csv", records)
+    Path("params.yaml").write_text(
+        "masks: {rasterisation: official}\n"
+        "baseline: {sigma: 2.0, min_area: 30}\n"
+        "evaluate:\n"
+        "  {splits: [test], threshold: auto, bootstrap: 100, seed: 1,\n"
+        "   nuclei: {smoothing: [2.0], min_distance: [7], min_area: [30]}}\n"
+    )
+    masks.main(argparse.Namespace())
+    images = [
+        SplitRecord(one.id, one.organ, "test", one.um_per_pixel, one.annotation) for one in records
+    ]
+    write_records(SPLITS, images)
+    baseline.main(argparse.Namespace())
+    evaluate.main(argparse.Namespace(row="otsu"))
+    found = read_json(METRICS / "otsu.json")["test"]
+    # Another implementation of the same recipe gave .767, .891, .529 and .490.
+    assert found["dice"] == pytest.approx(0.767, abs=0.002)
+    assert found["accuracy"] == pytest.approx(0.891, abs=0.002)
+    assert found["aji"] == pytest.approx(0.529, abs=0.005)
+    assert found["pq"] == pytest.approx(0.490, abs=0.005)
+    counts = read_json(DETAIL / "otsu.json")["test"]["nuclei"]
+    assert counts["true_positives"] + counts["false_negatives"] == 6697
