@@ -1,9 +1,16 @@
 """Fixtures that tests of several folders share."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SetParams = Callable[[dict[str, object]], None]
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +20,36 @@ def archives() -> Path:
     if not folder:
         pytest.skip("MONUSEG_ARCHIVES does not name the folder of the real archives")
     return Path(folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder with the committed params.yaml, as the current folder.
+
+    Parallel maps run in this process, where a test's own changes count.
+    """
+    folder = tmp_path / "project"
+    folder.mkdir()
+    shutil.copy(ROOT / "params.yaml", folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MONUSEG_WORKERS", "1")
+    monkeypatch.delenv("MONUSEG_SCHEDULER", raising=False)
+    return folder
+
+
+@pytest.fixture
+def set_params(project: Path) -> SetParams:
+    """Set values of the project's params.yaml by dotted key, keys that it does not have too."""
+    file = project / "params.yaml"
+
+    def change(values: dict[str, object]) -> None:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            block = content
+            for parent in parents:
+                block = block[parent]
+            block[last] = value
+        file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    return change

@@ -23,7 +23,10 @@ def decode_image(content: bytes, *, name: str) -> npt.NDArray[np.generic]:
     Raises:
         PipelineError: OpenCV cannot decode it.
     """
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # what is empty, or larger than OpenCV takes
+        decoded = None
     if decoded is None:
         raise PipelineError(f"{name}: not a readable image; fetch or export it again")
     return np.asarray(decoded)

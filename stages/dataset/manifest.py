@@ -79,17 +79,27 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     """Read a table written by `write_records`.
 
     Raises:
-        PipelineError: the table lacks a column that `kind` has.
+        PipelineError: the table is damaged, or lacks a column that `kind` has.
     """
-    # No conversion by pandas: an id or organ may look like a number or like "NA".
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        # No conversion by pandas: an id or organ may look like a number or like "NA".
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' own errors are kinds of it
+        raise PipelineError(f"{path}: {error}; delete it and run `dvc repro`") from error
     names = [field.name for field in fields(kind)]
     missing = [name for name in names if name not in table.columns]
     if missing:
         raise PipelineError(f"{path}: no column {missing[0]!r}; delete it and run `dvc repro`")
     rows = zip(*(table[name] for name in names), strict=True)
-    return [_record(kind, dict(zip(names, row, strict=True))) for row in rows]
+    return [_record(kind, dict(zip(names, row, strict=True)), path) for row in rows]
 
 
-def _record(kind: type[Record], row: dict[str, Any]) -> Record:
-    return kind(**{**row, "um_per_pixel": float(row["um_per_pixel"])})
+def _record(kind: type[Record], row: dict[str, Any], path: Path) -> Record:
+    try:
+        um_per_pixel = float(row["um_per_pixel"])
+    except ValueError as error:
+        raise PipelineError(
+            f"{path}: image {row['id']}: um_per_pixel is {row['um_per_pixel']!r}; "
+            "delete it and run `dvc repro`"
+        ) from error
+    return kind(**{**row, "um_per_pixel": um_per_pixel})
