@@ -13,8 +13,6 @@ from stages.files import replacing
 from stages.params.train import TrainParams, load_model_params
 from stages.paths import HISTORY, MODELS, TILES
 
-SCALING = "symmetric"
-
 
 def main(arguments: argparse.Namespace) -> None:
     """Write data/models/MODEL.weights.h5 and .json, and metrics/history/MODEL.csv."""
@@ -43,6 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
             "out; set train.keep to last, or hold some out"
         )
     model = architecture.build(model_params, len(CLASSES))
+    architecture.initialise(model, model_params)
     compile_for_training(model, params, model_params.learning_rate, jit_compile=runtime.jit_compile)
     print(
         f"{arguments.model}: {model.count_params():,} parameters, {len(training)} training and "
@@ -55,10 +54,10 @@ def main(arguments: argparse.Namespace) -> None:
 
     trained = fit(
         model,
-        Batches(training, params, SCALING),
+        Batches(training, params, model_params.scaling),
         validation,
         params,
-        scaling=SCALING,
+        scaling=model_params.scaling,
         divisor=architecture.divisor,
         progress=progress,
     )
@@ -66,7 +65,7 @@ def main(arguments: argparse.Namespace) -> None:
         model=arguments.model,
         params=model_params.model_dump(),
         classes=CLASSES,
-        scaling=SCALING,
+        scaling=model_params.scaling,
         um_per_pixel=round(float(np.mean([image.um_per_pixel for image in training])), 6),
         epoch=trained.epoch,
         seed=params.seed,

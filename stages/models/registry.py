@@ -16,7 +16,7 @@ class Architecture:
         name: of the module.
         params: its class `Params`, the block `train.<name>`.
         divisor: its constant `DIVISOR`, which must divide an input's height and width.
-        module: it, with `build(params, classes)`.
+        module: it, with `build(params, classes)` and perhaps `initialise(model, params)`.
     """
 
     name: str
@@ -27,6 +27,15 @@ class Architecture:
     def build(self, params: ModelParams, classes: int) -> Any:
         """The uncompiled Keras model: (batch, height, width, 3) to logits of as many classes."""
         return self.module.build(params, classes)
+
+    def initialise(self, model: Any, params: ModelParams) -> None:
+        """Give a new model the weights that its training starts from, where these are no chance.
+
+        That is the module's function `initialise(model, params)`, for pre-trained weights; a
+        module without one starts from random weights.
+        """
+        if hasattr(self.module, "initialise"):
+            self.module.initialise(model, params)
 
 
 def architecture(name: str) -> Architecture:

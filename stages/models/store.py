@@ -1,5 +1,6 @@
 """A trained model on disk: weights, and a card with all that is needed to rebuild and apply it."""
 
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,10 @@ def load(folder: Path, name: str) -> tuple[Any, Card]:
     card = Card(**read_json(card_file))
     model = build(card)
     try:
-        model.load_weights(weights)
-    except (ValueError, OSError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns where it finds nothing for a layer, and leaves it untrained.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(weights)
+    except (ValueError, OSError, UserWarning) as error:
         raise PipelineError(f"{weights} does not fit {card_file}: {error}") from error
     return model, card

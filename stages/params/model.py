@@ -18,6 +18,11 @@ class ModelParams(Model):
 
     learning_rate: float = Field(gt=0)
 
+    @property
+    def scaling(self) -> str:
+        """How pixels become inputs (see `stages.models.scaling`); a model may have it depend."""
+        return "symmetric"
+
 
 def is_model(name: object) -> bool:
     """Whether `name` is a model's: there is a file stages/models/<name>.py."""

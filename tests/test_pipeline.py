@@ -1,0 +1,182 @@
+"""The whole graph at preset `smoke`, through the real dvc, on a copy of the repository."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.graph import model_names
+from stages.paths import PARAMS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ROWS = [*model_names(REPOSITORY / PARAMS), "otsu"]
+TRAINED = [f"train@{model}" for model in ROWS[:-1]]
+RUNNING = "Running stage '"
+
+pytestmark = pytest.mark.graph
+
+
+class Project:
+    """A copy of the repository, with git and DVC of its own."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self._environment = environment
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """Run a command in the folder; return its standard output."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self._environment, capture_output=True, text=True
+        )
+        assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def repro(self, *options: str) -> list[str]:
+        """`dvc repro`; the stages that ran."""
+        lines = self.run("dvc", "repro", *options).splitlines()
+        return [line.split("'")[1] for line in lines if line.startswith(RUNNING)]
+
+    def change(self, *changes: str) -> None:
+        """Change params.yaml by key=value."""
+        self.run(sys.executable, "-m", "stages.preset", "default", *changes)
+
+    def commit(self) -> None:
+        """Commit all that git does not ignore."""
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "state")
+
+
+def copy_of_the_repository(folder: Path, caches: Path) -> Project:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MONUSEG_", "GIT_", "DVC_", "KERAS_"))
+    }
+    environment |= {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
+        "XDG_CACHE_HOME": str(caches),
+        "DVC_SITE_CACHE_DIR": str(caches / "dvc"),
+        "DVC_GLOBAL_CONFIG_DIR": str(caches / "dvc-config"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@example.org",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@example.org",
+    }
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    project = Project(folder, environment)
+    project.run("git", "init", "-q")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The graph, run once at preset `smoke` and committed."""
+    folder = tmp_path_factory.mktemp("project")
+    project = copy_of_the_repository(folder, tmp_path_factory.mktemp("caches"))
+    project.run(sys.executable, "-m", "stages.preset", "smoke")
+    project.repro()
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def project(reproduced: Project) -> Iterator[Project]:
+    """The graph after its run; what a test changes is taken back."""
+    yield reproduced
+    reproduced.run("git", "checkout", "-q", "--", ".")
+    reproduced.run("git", "clean", "-qfd")
+    reproduced.run("dvc", "checkout", "-q")
+
+
+def test_the_committed_lock_is_that_of_the_committed_code_and_params(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    fresh = copy_of_the_repository(
+        tmp_path_factory.mktemp("fresh"), tmp_path_factory.mktemp("caches")
+    )
+    assert fresh.repro("--dry", "--allow-missing") == []
+
+
+def test_a_second_repro_runs_nothing(project: Project) -> None:
+    assert project.repro() == []
+
+
+def test_every_row_has_its_metrics_and_none_is_nan(project: Project) -> None:
+    shown = json.loads(project.run("dvc", "metrics", "show", "--json"))
+    files = shown[""]["data"]
+    assert sorted(files) == sorted(f"metrics/{row}.json" for row in ROWS)
+    for row in ROWS:
+        test = files[f"metrics/{row}.json"]["data"]["test"]
+        assert {"accuracy", "f1", "dice", "iou", "aji", "pq", "dice_lo", "dice_hi"} <= set(test)
+        assert all(np.isfinite(value) for value in test.values())
+
+
+def test_probabilities_are_of_whole_images(project: Project) -> None:
+    for file in sorted((project.folder / "data/predictions").glob("*/*.npy")):
+        array = np.load(file)
+        assert array.dtype == np.float16
+        assert array.shape == (128, 160, 1)
+        assert array.min() >= 0
+        assert array.max() <= 1
+
+
+def test_a_threshold_reruns_evaluation_but_no_prediction(project: Project) -> None:
+    project.change("evaluate.threshold=0.3")
+    assert sorted(project.repro()) == sorted([*(f"evaluate@{row}" for row in ROWS), "report"])
+    difference = json.loads(project.run("dvc", "metrics", "diff", "--json"))
+    assert difference["metrics/unet.json"]["test.dice"]["diff"] != 0
+
+
+def test_other_test_images_retrain_nothing(project: Project) -> None:
+    project.change("dataset.synthetic.test_images=3")
+    ran = project.repro()
+    assert not set(TRAINED) & set(ran)
+    assert {"download", "tile", "baseline", *(f"predict@{row}" for row in ROWS[:-1])} <= set(ran)
+
+
+def test_an_experiment_with_another_learning_rate_touches_only_that_model(
+    project: Project,
+) -> None:
+    done = project.run("dvc", "exp", "run", "-S", "train.unet.learning_rate=0.02")
+    ran = [line.split("'")[1] for line in done.splitlines() if line.startswith(RUNNING)]
+    assert sorted(ran) == ["evaluate@unet", "predict@unet", "report", "train@unet"]
+    assert "learning_rate: 0.02" in (project.folder / "params.yaml").read_text()
+    changed = json.loads(project.run("dvc", "params", "diff", "--json"))
+    assert changed["params.yaml"] == {"train.unet.learning_rate": {"old": 0.003, "new": 0.02}}
+    project.run("dvc", "plots", "diff", "-o", "dvc_plots")
+    page = (project.folder / "dvc_plots/index.html").read_text()
+    assert "Validation Dice" in page
+    assert "workspace" in page
+
+
+def test_a_stage_runs_without_dvc(project: Project) -> None:
+    before = (project.folder / "metrics/otsu.json").read_bytes()
+    project.run(sys.executable, "-m", "stages.evaluate", "otsu")
+    assert (project.folder / "metrics/otsu.json").read_bytes() == before
+
+
+def test_bad_params_end_in_one_line_and_leave_no_out(project: Project) -> None:
+    params = project.folder / "params.yaml"
+    params.write_text(params.read_text().replace("  sigma: 2.0", "  sigma: -1"))
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.baseline"],
+        cwd=project.folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "params.yaml: baseline.sigma" in done.stderr

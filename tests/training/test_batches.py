@@ -1,0 +1,55 @@
+"""Batches are a pure function of (seed, global step)."""
+
+import numpy as np
+
+from stages.dataset.tiles import TiledImage
+from stages.params.train import TrainParams
+from stages.training.batches import Batches
+
+PARAMS = TrainParams.load().model_copy(update={"batch_size": 3, "crop": 32})
+
+
+def test_a_batch_has_the_declared_shapes_and_ranges(images: list[TiledImage]) -> None:
+    inputs, targets = Batches(images, PARAMS, "symmetric")[0]
+    assert inputs.shape == (3, 32, 32, 3)
+    assert targets.shape == (3, 32, 32, 1)
+    assert inputs.dtype == targets.dtype == np.float32
+    assert -1 <= inputs.min() < inputs.max() <= 1
+    assert set(np.unique(targets)) == {0.0, 1.0}
+
+
+def test_a_step_gives_the_same_batch_whatever_was_asked_before(images: list[TiledImage]) -> None:
+    direct = Batches(images, PARAMS, "symmetric")[7]
+    batches = Batches(images, PARAMS, "symmetric")
+    for step in (3, 9, 0):
+        batches[step]
+    for expected, found in zip(direct, batches[7], strict=True):
+        np.testing.assert_array_equal(expected, found)
+
+
+def test_made_ahead_they_come_in_order_and_are_the_same(images: list[TiledImage]) -> None:
+    batches = Batches(images, PARAMS, "symmetric")
+    ahead = list(batches.ahead(5, 15))
+    assert len(ahead) == 10
+    for step, (inputs, _) in enumerate(ahead, start=5):
+        np.testing.assert_array_equal(inputs, batches[step][0])
+
+
+def test_steps_crops_and_seeds_differ(images: list[TiledImage]) -> None:
+    batches = Batches(images, PARAMS, "symmetric")
+    first = batches[0][0]
+    assert not np.array_equal(first, batches[1][0])
+    assert not np.array_equal(first[0], first[1])
+    other = Batches(images, PARAMS.model_copy(update={"seed": 2}), "symmetric")
+    assert not np.array_equal(first, other[0][0])
+
+
+def test_large_images_are_seen_more_often(images: list[TiledImage]) -> None:
+    large = TiledImage(
+        "large", 0.25, 96, 112, np.zeros((96, 112, 3), np.uint8), images[0].labels,
+        [(0, 0, 48, 112), (48, 0, 48, 112), (0, 0, 96, 112)],
+    )  # fmt: skip
+    params = PARAMS.model_copy(update={"batch_size": 200})
+    inputs, _ = Batches([images[0], large], params, "symmetric")[0]
+    black = np.mean(inputs.reshape(200, -1).mean(axis=1) < -0.9)
+    assert 0.65 < black < 0.85  # 3 of 4 tiles
