@@ -21,6 +21,11 @@ def validation_images(organs: dict[str, str], params: ValidationParams) -> set[s
     """
     if params.method == "none":
         return set()
+    if not organs:
+        raise PipelineError(
+            "params.yaml: tile.validation: there is no training image to hold any out of; "
+            "add an archive with training images, or set the method to `none`"
+        )
     if params.method == "named":
         held_out = set(params.images)
         unknown = sorted(held_out - organs.keys())
