@@ -66,4 +66,6 @@ def _on_dask(
         ) from error
     with Client(scheduler) as client:
         # pure=False: the function reads files, so equal arguments may mean other contents.
-        yield from client.gather(client.map(function, items, pure=False))
+        # One by one: `gather` would raise whichever item's error came first in time.
+        for future in client.map(function, items, pure=False):
+            yield future.result()
