@@ -11,9 +11,9 @@ from stages.paths import PARAMS
 
 
 class Model(BaseModel):
-    """Part of a block: frozen, and an unknown key is an error."""
+    """Part of a block: frozen; an unknown key is an error, and so is a NaN or infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Block(Model):

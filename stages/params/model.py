@@ -1,5 +1,6 @@
 """What the blocks `train.<name>` of all models have in common, and which names are models'."""
 
+import re
 from pathlib import Path
 
 from pydantic import Field
@@ -7,6 +8,8 @@ from pydantic import Field
 from stages.params.block import Model
 
 MODEL_FILES = Path(__file__).resolve().parents[1] / "models"
+# What models have, and other modules beside them (the registry, shared layers) have not.
+DEFINES_PARAMS = re.compile(r"^class Params\b", re.MULTILINE)
 
 
 class ModelParams(Model):
@@ -25,5 +28,11 @@ class ModelParams(Model):
 
 
 def is_model(name: object) -> bool:
-    """Whether `name` is a model's: there is a file stages/models/<name>.py."""
-    return isinstance(name, str) and name.isidentifier() and (MODEL_FILES / f"{name}.py").is_file()
+    """Whether `name` is a model's: there is a file stages/models/<name>.py that defines `Params`.
+
+    The file is looked into and not imported, since that would import Keras.
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        return False
+    file = MODEL_FILES / f"{name}.py"
+    return file.is_file() and bool(DEFINES_PARAMS.search(file.read_text(encoding="utf-8")))
