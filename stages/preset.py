@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import YAMLError
 
 from stages.check import check_params
 from stages.command import parser, run
 from stages.errors import PipelineError
 from stages.files import replacing
+from stages.params.block import parse_yaml
 from stages.paths import PARAMS
 
 PRESETS = Path(__file__).resolve().parent / "presets"
@@ -64,15 +65,15 @@ def changed(text: str, changes: list[tuple[str, Any]]) -> tuple[str, list[str]]:
             raise PipelineError(f"params.yaml has no key {key}; keys are dotted, as train.seed")
         if block[last] != value:
             applied.append(f"{key}: {_shown(block[last])} -> {_shown(value)}")
-            block[last] = _in_style_of(block[last], value)
+            block[last] = _in_brackets(value)
     stream = io.StringIO()
     loader.dump(content, stream)
     return stream.getvalue(), applied
 
 
-def _in_style_of(old: Any, value: Any) -> Any:
-    """`value`, as a list in brackets where the old one was."""
-    if not (isinstance(value, list) and isinstance(old, CommentedSeq) and old.fa.flow_style()):
+def _in_brackets(value: Any) -> Any:
+    """`value`, if it is a list of plain values, in brackets, as all of params.yaml are."""
+    if not isinstance(value, list) or any(isinstance(item, dict) for item in value):
         return value
     made = CommentedSeq(value)
     made.fa.set_flow_style()
@@ -86,7 +87,7 @@ def _preset_changes(name: str) -> Iterator[tuple[str, Any]]:
     if not file.is_file():
         known = ", ".join([NO_PRESET, *sorted(path.stem for path in PRESETS.glob("*.yaml"))])
         raise PipelineError(f"there is no preset {name!r}; the presets are {known}")
-    return _leaves(yaml.safe_load(file.read_text(encoding="utf-8")), "")
+    return _leaves(parse_yaml(file.read_text(encoding="utf-8")), "")
 
 
 def _leaves(content: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -102,8 +103,8 @@ def _parsed(change: str) -> tuple[str, Any]:
     if not equals:
         raise PipelineError(f"{change!r} is no key=value")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key, parse_yaml(value)
+    except YAMLError as error:
         raise PipelineError(f"{change!r}: the value is no YAML") from error
 
 

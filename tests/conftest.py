@@ -24,13 +24,14 @@ def archives() -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder with the committed params.yaml, as the current folder.
+    """A project folder with the committed params.yaml and code only, as the current folder.
 
     Parallel maps run in this process, where a test's own changes count.
     """
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copy(ROOT / "params.yaml", folder)
+    (folder / "stages").symlink_to(ROOT / "stages")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MONUSEG_WORKERS", "1")
     monkeypatch.delenv("MONUSEG_SCHEDULER", raising=False)

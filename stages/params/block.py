@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from stages.errors import PipelineError
 from stages.paths import PARAMS
@@ -59,14 +60,26 @@ def read_params(file: Path = PARAMS) -> dict[str, Any]:
         PipelineError: the file is missing, is no YAML, or is no mapping of blocks.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = parse_yaml(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise PipelineError(f"{file} is missing; run this in the project's folder") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{file} is no valid YAML: {error}") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{file}, line {mark.line + 1}" if mark else str(file)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise PipelineError(f"{place}: no valid YAML: {problem}") from error
     if not isinstance(content, dict):
         raise PipelineError(f"{file}: expected a mapping of blocks, found {type(content).__name__}")
     return content
+
+
+def parse_yaml(text: str) -> Any:
+    """What a text means in YAML 1.2, as DVC reads it: `on` is a word, `1e-3` a number.
+
+    Raises:
+        YAMLError: it is none, or a key stands twice in one mapping.
+    """
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def validated(model: type[Any], content: Any, *, where: str) -> Any:

@@ -181,16 +181,19 @@ def test_an_error_says_how_many_more_there_are(set_params: SetParams) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a: [1", "params.yaml is no valid YAML"),
-        (b"a: \xff", "params.yaml is no valid YAML"),
+        (b"a: 1\nb: [1\n", "params.yaml, line 3: no valid YAML: expected"),
+        (b"a: 1\nb: {1]\n", "params.yaml, line 2: no valid YAML: expected"),
+        (b"a: \xff", "params.yaml: no valid YAML: "),
+        (b"a: \x01", "params.yaml: no valid YAML: "),
         (b"- a", "params.yaml: expected a mapping of blocks, found list"),
         (b"", "params.yaml: expected a mapping of blocks, found NoneType"),
     ],
 )
 def test_what_is_no_params_file_is_named(project: Path, content: bytes, said: str) -> None:
     (project / "params.yaml").write_bytes(content)
-    with pytest.raises(PipelineError, match=re.escape(said)):
+    with pytest.raises(PipelineError, match=re.escape(said)) as caught:
         read_params()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_params_file_says_where_to_run(project: Path) -> None:
@@ -217,3 +220,18 @@ def test_the_report_has_the_list_of_models(set_params: SetParams) -> None:
     assert ReportParams.load().models == ["unet", "segnet"]
     set_params({"models": []})
     assert error_of(ReportParams).startswith("params.yaml: report.models: ")
+
+
+def test_yaml_is_read_as_dvc_reads_it(project: Path) -> None:
+    # YAML 1.1 would make a truth of `on` and a text of `1e-3`.
+    file = project / "params.yaml"
+    file.write_text("train:\n  xla: on\n  weight_decay: 1e-3\n  name: 0b\n", encoding="utf-8")
+    assert read_params() == {"train": {"xla": "on", "weight_decay": 0.001, "name": "0b"}}
+
+
+def test_a_key_that_stands_twice_is_refused(project: Path) -> None:
+    (project / "params.yaml").write_text("tile: {size: 1}\ntile: {size: 2}\n", encoding="utf-8")
+    with pytest.raises(
+        PipelineError, match=r"params\.yaml, line 2: no valid YAML: .*duplicate key"
+    ):
+        read_params()
