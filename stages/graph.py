@@ -129,8 +129,8 @@ def _imported(file: Path) -> Iterable[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.level:
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or node.module is None:
                 raise PipelineError(f"{file}, line {node.lineno}: write the import in full")
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
