@@ -129,7 +129,7 @@ def test_scoring_and_data_set_import_no_keras() -> None:
             assert "keras" not in set(graph._imported(file)), file
 
 
-@pytest.mark.parametrize("stage", ["download", "extract", "masks", "tile", "baseline", "evaluate"])
+@pytest.mark.parametrize("stage", ["download", "masks", "evaluate"])
 def test_what_python_loads_is_what_is_listed(stage: str, text: str) -> None:
     code = (
         f"import sys, stages.{stage}\n"
