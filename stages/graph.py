@@ -159,9 +159,9 @@ def _models_code(code: set[Path], models: list[str]) -> set[str]:
 
 
 def _files_of_rows(models: list[str], rows: list[str]) -> list[str]:
-    """What `report` reads of each row."""
+    """What `report` reads of each row; of the baseline it shows no nuclei."""
     return [
-        *(f"data/nuclei/{row}" for row in rows),
+        *(f"data/nuclei/{row}" for row in rows if row != BASELINE_ROW),
         *(f"metrics/{row}.json" for row in rows),
         *(f"metrics/detail/{row}.json" for row in rows),
         *(f"metrics/history/{model}.csv" for model in models),

@@ -11,7 +11,7 @@ from defusedxml.ElementTree import ParseError, iterparse
 from stages.errors import PipelineError
 
 # Far beyond any slide; a larger coordinate is a damaged number, and tracing it would fill memory.
-COORDINATE_LIMIT = 1_000_000.0
+COORDINATE_LIMIT = 100_000.0
 
 
 @dataclass(frozen=True)
