@@ -11,6 +11,7 @@ from stages.errors import PipelineError
 from stages.graph import PARAMS_FILES, blocks, model_names
 from stages.params.block import read_params, validated
 from stages.params.dataset import DatasetParams
+from stages.params.train import TrainParams
 from stages.paths import PARAMS
 
 MODELS_KEY = "models"
@@ -34,9 +35,14 @@ def check_params(file: Path) -> None:
             raise PipelineError(
                 f"{PARAMS}: unknown block {key!r}; the blocks are {', '.join(sorted(known))}"
             )
-    model_names(file)
     for block in known.values():
         block.load(file)
+    for model in model_names(file):
+        # What is in it is the model's to say, whose module imports Keras; its stage reads it first.
+        if not isinstance(content[TrainParams.key].get(model), dict):
+            raise PipelineError(
+                f"{PARAMS}: models: {model} has no block `{TrainParams.key}.{model}:`; add it"
+            )
     for source, block in content[DatasetParams.key].items():
         # The sources that are not in use, as if they were; one without archives is just not set up.
         if isinstance(block, dict) and block.get("archives") != []:

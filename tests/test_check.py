@@ -74,3 +74,8 @@ def test_a_mistake_in_any_block_is_named(
 def test_a_source_without_archives_is_just_not_set_up(set_params: SetParams) -> None:
     set_params({"dataset.gdrive.archives": [], "dataset.file.archives": []})
     check.main(argparse.Namespace())
+
+
+def test_a_listed_model_without_a_block_is_named(set_params: SetParams) -> None:
+    set_params({"train.unet": None})
+    assert error_of() == "params.yaml: models: unet has no block `train.unet:`; add it"
