@@ -35,9 +35,10 @@ def check_params(file: Path) -> None:
             raise PipelineError(
                 f"{PARAMS}: unknown block {key!r}; the blocks are {', '.join(sorted(known))}"
             )
+    models = model_names(file)
     for block in known.values():
         block.load(file)
-    for model in model_names(file):
+    for model in models:
         # What is in it is the model's to say, whose module imports Keras; its stage reads it first.
         if not isinstance(content[TrainParams.key].get(model), dict):
             raise PipelineError(
