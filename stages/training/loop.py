@@ -87,8 +87,7 @@ def fit(
     kept, kept_dice = (0, model.get_weights()), -1.0
     for epoch in range(1, params.epochs + 1):
         first = (epoch - 1) * params.steps_per_epoch
-        model.reset_metrics()
-        objective = 0.0
+        objectives = []
         steps = tqdm(
             batches.ahead(first, first + params.steps_per_epoch),
             total=params.steps_per_epoch,
@@ -96,14 +95,13 @@ def fit(
             disable=not sys.stderr.isatty(),
         )
         for inputs, targets in steps:
-            # Keras returns the mean since `reset_metrics`, that is, of the epoch so far.
-            objective = float(model.train_on_batch(inputs, targets))
-            steps.set_postfix(objective=f"{objective:.4f}")
+            objectives.append(float(model.train_on_batch(inputs, targets)))
+            steps.set_postfix(objective=f"{objectives[-1]:.4f}")
         scores = validate(forward, validation, divisor) if validation else None
         row: HistoryRow = {
             "epoch": epoch,
             "learning_rate": float(model.optimizer.learning_rate),
-            "objective": objective,
+            "objective": float(np.mean(objectives)),
             "validation_loss": scores.loss if scores else None,
             "validation_accuracy": scores.accuracy if scores else None,
             "validation_dice": scores.dice if scores else None,

@@ -1,5 +1,7 @@
 """Training learns, keeps the best epoch, and gives the same weights twice."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,29 @@ def test_without_validation_the_last_epoch_is_kept(images: list[TiledImage]) -> 
     assert result.epoch == 2
     assert seen == result.history
     assert all(row["validation_dice"] is None for row in seen)
+
+
+class Scripted:
+    """A model whose objective of each batch is known."""
+
+    optimizer = SimpleNamespace(learning_rate=0.1)
+
+    def __init__(self, objectives: list[float]) -> None:
+        self._objectives = iter(objectives)
+
+    def train_on_batch(self, inputs: np.ndarray, targets: np.ndarray) -> float:
+        """The next objective."""
+        return next(self._objectives)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """None are needed."""
+        return []
+
+
+def test_the_objective_of_an_epoch_is_the_mean_over_its_batches(images: list[TiledImage]) -> None:
+    params = PARAMS.model_copy(update={"epochs": 2, "steps_per_epoch": 2})
+    trained = fit(
+        Scripted([1.0, 2.0, 5.0, 6.0]), Batches(images, params, "symmetric"), [], params,
+        scaling="symmetric", divisor=16, progress=lambda row: None,
+    )  # fmt: skip
+    assert [row["objective"] for row in trained.history] == [1.5, 5.5]
