@@ -7,6 +7,7 @@ VENV := .venv
 # Stages are started by DVC through a shell: `python` must be the environment's there too.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .PHONY: help repro test lint monuseg monuseg-cpu environment environment-dev environment-gpu clean
 
@@ -39,12 +40,10 @@ environment: $(VENV)/.requirements
 environment-dev: $(VENV)/.requirements-dev
 environment-gpu: $(VENV)/.requirements-gpu
 
-$(VENV)/.requirements: requirements.txt
-$(VENV)/.requirements-dev: requirements-dev.txt requirements.txt
-$(VENV)/.requirements-gpu: requirements-gpu.txt requirements.txt
-$(VENV)/.requirements%: requirements-compute.txt constraints.txt | $(VENV)/bin/python
-	python -m pip install --quiet --disable-pip-version-check -r $(notdir $<)
-	touch $@
+STAMPS := $(addprefix $(VENV)/.,requirements requirements-dev requirements-gpu)
+$(STAMPS): $(VENV)/.%: %.txt requirements.txt requirements-compute.txt constraints.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r $*.txt
+	@touch $@
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 on PATH; install one, or make PYTHON=/path/to/it" >&2; exit 1; }
