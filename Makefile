@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint monuseg monuseg-cpu environment environment-dev environment-gpu clean
+.PHONY: help repro test lint bench monuseg monuseg-cpu clean environment environment-dev environment-gpu environment-bench
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -35,12 +35,16 @@ monuseg-cpu: environment  ## MoNuSeg at a size for two CPU cores (SET="key=value
 	python -m stages.preset monuseg-cpu $(SET)
 	$(MAKE) --no-print-directory repro
 
+bench: environment-bench  ## time the parts that images and crops pass one by one
+	python -m pytest -q -o python_files='bench_*.py' tests/benchmarks
+
 # An environment is remade when what it is made from changes; else these take no time.
 environment: $(VENV)/.requirements
 environment-dev: $(VENV)/.requirements-dev
 environment-gpu: $(VENV)/.requirements-gpu
+environment-bench: $(VENV)/.requirements-bench
 
-STAMPS := $(addprefix $(VENV)/.,requirements requirements-dev requirements-gpu)
+STAMPS := $(addprefix $(VENV)/.,requirements requirements-dev requirements-gpu requirements-bench)
 $(STAMPS): $(VENV)/.%: %.txt requirements.txt requirements-compute.txt constraints.txt | $(VENV)/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r $*.txt
 	@touch $@

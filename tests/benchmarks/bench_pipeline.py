@@ -1,0 +1,80 @@
+"""How long the parts of the pipeline take that images or crops pass one by one: `make bench`.
+
+On a drawn slide of the size of MoNuSeg's images; not part of `make test`, since times are of a
+machine.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.dataset.rasterise import rasterise
+from stages.dataset.synthetic.slide import Slide, draw_slide
+from stages.dataset.tiles import TiledImage
+from stages.inference.nuclei import NucleiSettings, nuclei_from_probability
+from stages.inference.otsu import nucleus_mask
+from stages.models import unet
+from stages.params.baseline import BaselineParams
+from stages.params.train import TrainParams
+from stages.scoring.instances import score_nuclei
+from stages.training.batches import Batches
+from stages.training.loop import compile_for_training
+
+Benchmark = Any  # pytest-benchmark's fixture
+
+SIDE = 1000  # pixels, as MoNuSeg's images
+SETTINGS = NucleiSettings(threshold=0.5, smoothing=2.0, min_distance=5, min_area=30)
+CPU_SIZE = TrainParams.load().model_copy(update={"batch_size": 8, "crop": 256})
+
+
+@pytest.fixture(scope="module")
+def slide() -> Slide:
+    return draw_slide("breast", SIDE, SIDE, 1.0, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def labels(slide: Slide) -> np.ndarray:
+    return rasterise(slide.outlines, SIDE, SIDE, "official")[0]
+
+
+@pytest.fixture(scope="module")
+def batches(slide: Slide, labels: np.ndarray) -> Batches:
+    windows = [(0, 0, SIDE, SIDE)]
+    image = TiledImage("slide", 0.25, SIDE, SIDE, slide.image, labels, windows)
+    return Batches([image], CPU_SIZE, "symmetric")
+
+
+def test_draw_a_slide(benchmark: Benchmark) -> None:
+    benchmark(lambda: draw_slide("breast", SIDE, SIDE, 1.0, np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("rasterisation", ["official", "center"])
+def test_rasterise_an_image(benchmark: Benchmark, slide: Slide, rasterisation: Any) -> None:
+    benchmark(rasterise, slide.outlines, SIDE, SIDE, rasterisation)
+
+
+def test_baseline_of_an_image(benchmark: Benchmark, slide: Slide) -> None:
+    params = BaselineParams.load()
+    benchmark(nucleus_mask, slide.image, sigma=params.sigma, min_area=params.min_area)
+
+
+def test_nuclei_of_an_image(benchmark: Benchmark, labels: np.ndarray) -> None:
+    benchmark(nuclei_from_probability, (labels > 0).astype(np.float32), SETTINGS)
+
+
+def test_score_an_image(benchmark: Benchmark, labels: np.ndarray) -> None:
+    prediction = nuclei_from_probability((labels > 0).astype(np.float32), SETTINGS)
+    benchmark(score_nuclei, labels, prediction)
+
+
+def test_batch_of_eight_crops(benchmark: Benchmark, batches: Batches) -> None:
+    benchmark(lambda: batches[0])
+
+
+def test_training_step_of_unet_at_cpu_size(benchmark: Benchmark, batches: Batches) -> None:
+    model = unet.build(unet.Params(width=16, learning_rate=0.003), classes=1)
+    compile_for_training(model, CPU_SIZE, 0.003, jit_compile=False)
+    inputs, targets = batches[0]
+    model.train_on_batch(inputs, targets)  # compiles
+    benchmark.pedantic(model.train_on_batch, (inputs, targets), rounds=5)
