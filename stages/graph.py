@@ -28,6 +28,7 @@ REGISTRY = Path("stages/models/registry.py")
 MODEL_FILES = Path("stages/models")
 PARAMS_FILES = Path("stages/params")
 BASELINE_ROW = "otsu"
+ITEM_CODE = "${item.code}"  # the file or folder of the model that a stage is made for
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -58,7 +59,7 @@ def model_names(params: Path = PARAMS) -> list[str]:
     for name in names:
         if not is_model(name) or names.count(name) > 1:
             raise PipelineError(
-                f"params.yaml: models: {name!r} is listed twice or has no stages/models/{name}.py"
+                f"params.yaml: models: {name!r} is listed twice or is no module in {MODEL_FILES}"
             )
     return names
 
@@ -75,11 +76,13 @@ def updated_graph(text: str, models: list[str]) -> str:
     yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(text)
     rows = [*models, BASELINE_ROW]
-    content["vars"][0]["rows"][:] = rows
-    for name, stage in content["stages"].items():
+    content["vars"][0]["networks"] = {model: _network(model) for model in models}
+    content["vars"][1]["rows"][:] = rows
+    for name, entry in content["stages"].items():
+        stage = entry.get("do", entry)
         module = stage["cmd"].split()[2]
         code = closure(module)
-        listed = [dep for dep in stage.get("deps", []) if not dep.startswith(f"{PACKAGE}/")]
+        listed = [dep for dep in stage.get("deps", []) if not _is_code(dep)]
         if name == "report":
             listed = [dep for dep in listed if not _is_of_a_row(dep)] + _files_of_rows(models, rows)
         own = _models_code(code, models) if REGISTRY in code else []
@@ -150,12 +153,34 @@ def blocks(code: Iterable[Path]) -> list[type[Block]]:
 
 
 def _models_code(code: set[Path], models: list[str]) -> set[str]:
-    """The item's own module, and what the listed models' modules import besides themselves."""
-    own = {MODEL_FILES / f"{model}.py" for model in models}
+    """The item's own code, and what the listed models' modules import besides their own."""
     shared: set[Path] = set()
     for model in models:
-        shared |= closure(f"{PACKAGE}.models.{model}") - own
-    return {str(MODEL_FILES / "${item.model}.py"), *map(str, shared - code)}
+        for file in closure(f"{PACKAGE}.models.{model}") - _own_files(model):
+            owner = next((other for other in models if file in _own_files(other)), None)
+            if owner:
+                raise PipelineError(
+                    f"{_code_of(model)} imports {file}, which is {owner}'s own; move what they "
+                    f"share to a module beside them in {MODEL_FILES}"
+                )
+            shared.add(file)
+    return {ITEM_CODE, *map(str, shared - code)}
+
+
+def _network(model: str) -> dict[str, str]:
+    """What the stages of each model are made for, as `item`."""
+    return {"model": model, "code": str(_code_of(model))}
+
+
+def _code_of(model: str) -> Path:
+    """A model's file, or its folder if it has several files."""
+    folder = MODEL_FILES / model
+    return folder if (folder / "__init__.py").is_file() else folder.with_suffix(".py")
+
+
+def _own_files(model: str) -> set[Path]:
+    code = _code_of(model)
+    return set(code.rglob("*.py")) if code.is_dir() else {code}
 
 
 def _files_of_rows(models: list[str], rows: list[str]) -> list[str]:
@@ -166,6 +191,10 @@ def _files_of_rows(models: list[str], rows: list[str]) -> list[str]:
         *(f"metrics/detail/{row}.json" for row in rows),
         *(f"metrics/history/{model}.csv" for model in models),
     ]
+
+
+def _is_code(dependency: str) -> bool:
+    return dependency == ITEM_CODE or dependency.startswith(f"{PACKAGE}/")
 
 
 def _is_of_a_row(dependency: str) -> bool:

@@ -1,4 +1,4 @@
-"""Architectures by name: a model is a module stages/models/<name>.py."""
+"""Architectures by name: a model is a module stages/models/<name>.py, or a package <name>/."""
 
 import importlib
 from dataclasses import dataclass

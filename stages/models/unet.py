@@ -9,13 +9,11 @@ import keras
 from keras import layers
 from pydantic import Field
 
+from stages.models.convolution import convolution
 from stages.params.model import ModelParams
 
 LEVELS = 4  # poolings; each level has twice the filters of the one above
 DIVISOR = 2**LEVELS
-# A batch has hundreds of thousands of pixels, so its statistics are good, and those that inference
-# uses may follow them closely; with Keras's 0.99 short trainings are scored on stale ones.
-NORMALISATION_MOMENTUM = 0.9
 
 
 class Params(ModelParams):
@@ -70,16 +68,5 @@ def build(params: Params, classes: int) -> keras.Model:
 
 def _double_convolution(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     for number in (1, 2):
-        x = layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            use_bias=False,  # batch normalisation adds one
-            kernel_initializer="he_normal",
-            name=f"{name}_convolution{number}",
-        )(x)
-        x = layers.BatchNormalization(
-            momentum=NORMALISATION_MOMENTUM, name=f"{name}_normalisation{number}"
-        )(x)
-        x = layers.ReLU(name=f"{name}_relu{number}")(x)
+        x = convolution(x, filters, name, number=number)
     return x

@@ -28,11 +28,13 @@ class ModelParams(Model):
 
 
 def is_model(name: object) -> bool:
-    """Whether `name` is a model's: there is a file stages/models/<name>.py that defines `Params`.
+    """Whether `name` is a model's: a file of its own in stages/models defines `Params`.
 
-    The file is looked into and not imported, since that would import Keras.
+    The file is <name>.py or, where a model has several, <name>/__init__.py. It is looked into and
+    not imported, since that would import Keras.
     """
     if not isinstance(name, str) or not name.isidentifier():
         return False
-    file = MODEL_FILES / f"{name}.py"
-    return file.is_file() and bool(DEFINES_PARAMS.search(file.read_text(encoding="utf-8")))
+    files = (MODEL_FILES / name / "__init__.py", MODEL_FILES / f"{name}.py")
+    file = next((file for file in files if file.is_file()), None)
+    return file is not None and bool(DEFINES_PARAMS.search(file.read_text(encoding="utf-8")))

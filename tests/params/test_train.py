@@ -27,6 +27,10 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "tiny.py").write_text("class Params(ModelParams):\n    width: int\n")
     (folder / "__init__.py").touch()
+    (folder / "large").mkdir()
+    (folder / "large/__init__.py").write_text("class Params(ModelParams):\n    width: int\n")
+    (folder / "large/part.py").write_text("class Params:\n    width: int\n")
+    (folder / "empty").mkdir()  # as a removed model leaves behind, with a __pycache__
     (folder / "shared.py").write_text("def convolution() -> None: ...\n")
     monkeypatch.setattr(model, "MODEL_FILES", folder)
     return folder
@@ -36,16 +40,33 @@ def test_a_model_is_a_module_that_defines_params(models: Path) -> None:
     (models.parent / "x.py").write_text("class Params: ...\n")
     (models / "a-b.py").write_text("class Params: ...\n")
     assert is_model("tiny")
-    for name in ("x", "../x", "a-b", "tiny.py", "", None, 3, "shared", "__init__", "./tiny"):
+    assert is_model("large")
+    for name in (
+        "large/part",
+        "large.part",
+        "part",
+        "empty",
+        "x",
+        "../x",
+        "a-b",
+        "tiny.py",
+        "",
+        None,
+        3,
+        "shared",
+        "__init__",
+        "./tiny",
+    ):
         assert not is_model(name), name
 
 
 def test_the_committed_models_are_models() -> None:
-    assert is_model("unet")
+    assert all(map(is_model, ("unet", "segnet", "deeplabv3plus")))
     # What stands beside the models and is none.
     assert not is_model("registry")
     assert not is_model("store")
     assert not is_model("scaling")
+    assert not is_model("convolution")
 
 
 @pytest.mark.usefixtures("project")

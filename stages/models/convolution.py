@@ -1,0 +1,54 @@
+"""The layer that every network here is made of: convolution, batch normalisation, ReLU."""
+
+import keras
+from keras import layers
+
+# A batch has hundreds of thousands of pixels, so its statistics are good, and those that inference
+# uses may follow them closely; with Keras's 0.99 short trainings are scored on stale ones.
+NORMALISATION_MOMENTUM = 0.9
+
+
+def convolution(
+    x: keras.KerasTensor,
+    filters: int,
+    name: str,
+    *,
+    number: int | None = None,
+    kernel: int = 3,
+    strides: int = 1,
+    rate: int = 1,
+    relu: bool = True,
+) -> keras.KerasTensor:
+    """Padded convolution without bias, batch normalisation, ReLU.
+
+    Args:
+        x: (batch, height, width, channels).
+        filters: number of output channels.
+        name: the layers are `<name>_convolution`, `<name>_normalisation`, `<name>_relu`.
+        number: goes at the end of their names.
+        kernel: its side in pixels.
+        strides: of the convolution.
+        rate: distance between the kernel's taps; above 1 the convolution is atrous.
+        relu: whether ReLU follows.
+
+    Returns:
+        (batch, height / strides, width / strides, filters).
+    """
+    suffix = "" if number is None else str(number)
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        strides,
+        padding="same",
+        dilation_rate=rate,
+        use_bias=False,  # batch normalisation adds one
+        kernel_initializer="he_normal",
+        name=f"{name}_convolution{suffix}",
+    )(x)
+    x = normalisation(f"{name}_normalisation{suffix}")(x)
+    return layers.ReLU(name=f"{name}_relu{suffix}")(x) if relu else x
+
+
+def normalisation(name: str, **options: float) -> layers.BatchNormalization:
+    """The batch normalisation that all networks use; `options` are the layer's own."""
+    return layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM, name=name, **options)
