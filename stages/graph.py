@@ -59,7 +59,7 @@ def model_names(params: Path = PARAMS) -> list[str]:
     for name in names:
         if not is_model(name) or names.count(name) > 1:
             raise PipelineError(
-                f"params.yaml: models: {name!r} is listed twice or is no module in {MODEL_FILES}"
+                f"params.yaml: models: {name!r} is listed twice or has no stages/models/{name}.py"
             )
     return names
 

@@ -53,12 +53,17 @@ def updated(folder: Path, models: list[str] | None = None) -> Content:
     return content
 
 
+def stages_of(content: Content) -> Content:
+    """Each stage, of those that are made for every model what each is made as."""
+    return {name: stage.get("do", stage) for name, stage in content["stages"].items()}
+
+
 def code_of(content: Content, stage: str) -> set[str]:
-    return {dep for dep in content["stages"][stage]["deps"] if dep.startswith("stages/")}
+    return {dep for dep in stages_of(content)[stage]["deps"] if dep.startswith("stages/")}
 
 
 def changed_stages(before: Content, after: Content) -> set[str]:
-    return {name for name in STAGES if before["stages"][name] != after["stages"][name]}
+    return {name for name in STAGES if stages_of(before)[name] != stages_of(after)[name]}
 
 
 # The committed graph
@@ -70,15 +75,15 @@ def test_dvc_yaml_lists_what_the_code_imports(text: str) -> None:
 
 def test_there_is_a_module_for_each_stage(text: str) -> None:
     content = parse_yaml(text)
-    assert sorted(content["stages"]) == STAGES
-    for name, stage in content["stages"].items():
+    assert sorted(stages_of(content)) == STAGES
+    for name, stage in stages_of(content).items():
         words = stage["cmd"].split()
         assert words[:3] == ["python", "-m", f"stages.{name}"]
         assert f"stages/{name}.py" in stage["deps"]
 
 
 def test_each_stage_tracks_the_blocks_that_it_reads(text: str) -> None:
-    params = {name: stage["params"] for name, stage in parse_yaml(text)["stages"].items()}
+    params = {name: stage["params"] for name, stage in stages_of(parse_yaml(text)).items()}
     train = params.pop("train")
     assert params == {
         "download": ["dataset.${dataset.source}", "dataset.source"],
@@ -100,25 +105,25 @@ def test_every_data_dependency_is_an_output_of_another_stage(text: str) -> None:
     content = parse_yaml(text)
     outs = {
         next(iter(out)) if isinstance(out, dict) else out
-        for stage in content["stages"].values()
+        for stage in stages_of(content).values()
         for out in stage["outs"]
     }
-    rows = content["vars"][0]["rows"]
+    rows = content["vars"][1]["rows"]
     models = [row for row in rows if row != graph.BASELINE_ROW]
     made = {out.replace("${item.model}", model) for out in outs for model in models}
     made |= {out.replace("${item.row}", row) for out in outs for row in rows}
     made |= {out.replace("${item.model}", "${item.row}") for out in outs}
     read = {
         dep
-        for stage in content["stages"].values()
+        for stage in stages_of(content).values()
         for dep in stage["deps"]
-        if not dep.startswith(("stages/", "requirements"))
+        if not dep.startswith(("stages/", "requirements", graph.ITEM_CODE))
     }
     assert read - {"metrics/reference"} <= made | outs
 
 
 def test_training_never_reads_test_images(text: str) -> None:
-    deps = parse_yaml(text)["stages"]["train"]["deps"]
+    deps = stages_of(parse_yaml(text))["train"]["deps"]
     data = [dep for dep in deps if dep.startswith("data/")]
     assert data == ["data/tiles/train", "data/tiles/validation"]
 
@@ -254,9 +259,9 @@ def test_a_new_import_lists_the_module_what_it_imports_and_its_block(copy: Path)
         "stages/dataset/rasterise.py",
         "stages/params/masks.py",
     }
-    assert after["stages"]["extract"]["params"] == ["extract", "masks"]
+    assert stages_of(after)["extract"]["params"] == ["extract", "masks"]
     # Data that a stage reads stands by hand and stays.
-    assert "data/archives" in after["stages"]["extract"]["deps"]
+    assert "data/archives" in stages_of(after)["extract"]["deps"]
 
 
 def test_a_module_that_is_imported_no_more_is_listed_no_more(copy: Path) -> None:
@@ -274,7 +279,7 @@ def test_a_module_that_is_imported_no_more_is_listed_no_more(copy: Path) -> None
         "stages/params/block.py",
         "stages/params/masks.py",
     }
-    assert "params" not in after["stages"]["masks"]
+    assert "params" not in stages_of(after)["masks"]
     assert changed_stages(before, after) == {"masks"}
 
 
@@ -283,14 +288,17 @@ def test_another_model_adds_its_row_and_no_dependency_to_other_stages(copy: Path
     folder = copy / "stages/models"
     shutil.copy(folder / "unet.py", folder / "tiny.py")
     after = updated(copy, ["unet", "tiny"])
-    assert after["vars"][0]["rows"] == ["unet", "tiny", "otsu"]
+    assert after["vars"][1]["rows"] == ["unet", "tiny", "otsu"]
+    assert after["vars"][0]["networks"] == {
+        model: {"model": model, "code": f"stages/models/{model}.py"} for model in ("unet", "tiny")
+    }
     assert after["metrics"] == ["metrics/unet.json", "metrics/tiny.json", "metrics/otsu.json"]
     assert list(after["artifacts"]) == ["unet", "tiny"]
     assert after["artifacts"]["tiny"]["path"] == "data/models/tiny.weights.h5"
     for plot in after["plots"]:
         (options,) = plot.values()
         assert list(options["y"]) == ["metrics/history/unet.csv", "metrics/history/tiny.csv"]
-    added = set(after["stages"]["report"]["deps"]) - set(before["stages"]["report"]["deps"])
+    added = set(stages_of(after)["report"]["deps"]) - set(stages_of(before)["report"]["deps"])
     assert added == {
         "data/nuclei/tiny",
         "metrics/tiny.json",
@@ -300,8 +308,8 @@ def test_another_model_adds_its_row_and_no_dependency_to_other_stages(copy: Path
     # The model's own module comes in by its name: no other model's stage depends on it.
     assert changed_stages(before, after) == {"report"}
     for stage in ("train", "predict"):
-        assert "stages/models/${item.model}.py" in after["stages"][stage]["deps"]
-        assert "stages/models/unet.py" not in after["stages"][stage]["deps"]
+        assert graph.ITEM_CODE in stages_of(after)[stage]["deps"]
+        assert "stages/models/unet.py" not in stages_of(after)[stage]["deps"]
     # And away again.
     (copy / "dvc.yaml").write_text(
         updated_graph((copy / "dvc.yaml").read_text(encoding="utf-8"), ["unet", "tiny"])
@@ -317,6 +325,30 @@ def test_what_a_model_imports_is_listed_where_models_run(copy: Path) -> None:
     assert changed_stages(before, after) == {"train", "predict"}
     for stage in ("train", "predict"):
         assert code_of(after, stage) - code_of(before, stage) == {"stages/models/pooling.py"}
+
+
+def test_a_models_folder_is_listed_as_a_whole_and_for_that_model_only(copy: Path) -> None:
+    before = updated(copy, ["unet"])
+    folder = copy / "stages/models/large"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        "from stages.models import convolution, pooling\n"
+        "from stages.models.large import encoder\n"
+        "class Params: ...\n",
+        encoding="utf-8",
+    )
+    (folder / "encoder.py").touch()
+    (copy / "stages/models/pooling.py").touch()
+    after = updated(copy, ["unet", "large"])
+    assert after["vars"][0]["networks"]["large"]["code"] == "stages/models/large"
+    for stage in ("train", "predict"):
+        assert code_of(after, stage) - code_of(before, stage) == {"stages/models/pooling.py"}
+
+
+def test_a_model_that_imports_anothers_own_code_is_refused(copy: Path) -> None:
+    append(copy / "stages/models/segnet.py", "from stages.models.deeplabv3plus import head\n")
+    with pytest.raises(PipelineError, match=r"segnet\.py imports .* deeplabv3plus's own; move"):
+        updated(copy)
 
 
 def test_blocks_are_those_that_a_module_itself_defines() -> None:
