@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint bench monuseg monuseg-cpu clean environment environment-dev environment-gpu environment-bench
+.PHONY: help repro test lint bench train-parallel monuseg monuseg-cpu clean environment environment-dev environment-gpu environment-bench
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -26,6 +26,9 @@ lint: environment-dev
 	ruff check .
 	ruff format --check .
 	mypy
+
+train-parallel: environment  ## train all models at the same time, one a GPU where there are several
+	python -m stages.side_by_side
 
 monuseg: environment-gpu  ## the real run: MoNuSeg from Google Drive, full-size models, on a GPU
 	python -m stages.preset monuseg $(SET)

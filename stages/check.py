@@ -14,8 +14,6 @@ from stages.params.dataset import DatasetParams
 from stages.params.train import TrainParams
 from stages.paths import PARAMS
 
-MODELS_KEY = "models"
-
 
 def main(arguments: argparse.Namespace) -> None:
     """Say nothing, or the first thing that is wrong."""
@@ -31,7 +29,7 @@ def check_params(file: Path) -> None:
     content = read_params(file)
     known = {block.key: block for block in blocks(PARAMS_FILES.glob("*.py"))}
     for key in content:
-        if key not in known and key != MODELS_KEY:
+        if key not in known:
             raise PipelineError(
                 f"{PARAMS}: unknown block {key!r}; the blocks are {', '.join(sorted(known))}"
             )

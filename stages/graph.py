@@ -27,6 +27,7 @@ DVC_YAML = Path("dvc.yaml")
 REGISTRY = Path("stages/models/registry.py")
 MODEL_FILES = Path("stages/models")
 PARAMS_FILES = Path("stages/params")
+ENSEMBLE_ROW = "ensemble"
 BASELINE_ROW = "otsu"
 ITEM_CODE = "${item.code}"  # the file or folder of the model that a stage is made for
 
@@ -75,7 +76,7 @@ def updated_graph(text: str, models: list[str]) -> str:
     yaml.width = 100
     yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(text)
-    rows = [*models, BASELINE_ROW]
+    rows = [*models, ENSEMBLE_ROW, BASELINE_ROW]
     content["vars"][0]["networks"] = {model: _network(model) for model in models}
     content["vars"][1]["rows"][:] = rows
     for name, entry in content["stages"].items():
@@ -85,6 +86,8 @@ def updated_graph(text: str, models: list[str]) -> str:
         listed = [dep for dep in stage.get("deps", []) if not _is_code(dep)]
         if name == "report":
             listed = [dep for dep in listed if not _is_of_a_row(dep)] + _files_of_rows(models, rows)
+        if name == "ensemble":
+            listed = ["data/splits.csv", *(f"data/predictions/{model}" for model in models)]
         own = _models_code(code, models) if REGISTRY in code else []
         stage["deps"] = sorted(listed) + sorted({*map(str, code), *own})
         keys = [key for block in blocks(code) for key in block.dvc_keys()]

@@ -12,7 +12,7 @@ from stages.command import parser, run
 from stages.errors import PipelineError
 from stages.files import read_json, sha256_of, write_json
 from stages.params.block import read_params, validated
-from stages.params.report import ReportParams
+from stages.params.models import ModelsParams
 from stages.reporting.reference import ReferenceRun, kept_scores
 from stages.reporting.rows import read_rows
 
@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
         PipelineError: the name or the description is none, or the run is not complete.
     """
     params = read_params()
-    models = ReportParams.load().models
+    models = ModelsParams.load().names
     rows = read_rows(models, paths.METRICS, paths.DETAIL)
     content = {
         "name": arguments.name,

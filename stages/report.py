@@ -7,6 +7,7 @@ from stages.command import parser, run
 from stages.dataset.manifest import SplitRecord, read_records
 from stages.errors import PipelineError
 from stages.files import write_text
+from stages.params.models import ModelsParams
 from stages.params.report import ReportParams
 from stages.reporting import markdown, page
 from stages.reporting.history import read_history
@@ -23,16 +24,17 @@ def main(arguments: argparse.Namespace) -> None:
         PipelineError: a file that the report is made of is missing or malformed.
     """
     params = ReportParams.load()
+    models = ModelsParams.load().names
     if not paths.SPLITS.is_file():
         raise PipelineError(f"{paths.SPLITS} is missing; run `dvc repro tile`")
     records = read_records(paths.SPLITS, SplitRecord)
-    rows = read_rows(params.models, paths.METRICS, paths.DETAIL)
+    rows = read_rows(models, paths.METRICS, paths.DETAIL)
     # The baseline's nuclei are left out: the page shows what was learned.
     learned = [row for row in rows if not row.is_baseline]
     document = report(
         Results(
             rows=rows,
-            histories=[read_history(model, paths.HISTORY) for model in params.models],
+            histories=[read_history(model, paths.HISTORY) for model in models],
             references=read_references(paths.REFERENCE),
             records=records,
             galleries=[

@@ -27,7 +27,7 @@ def test_a_block_that_no_stage_would_read_is_named(set_params: SetParams) -> Non
     set_params({"tiles": {"size": 256}})
     assert error_of() == (
         "params.yaml: unknown block 'tiles'; the blocks are baseline, dataset, evaluate, extract, "
-        "masks, predict, report, tile, train"
+        "masks, models, predict, report, tile, train"
     )
 
 

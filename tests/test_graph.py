@@ -288,11 +288,13 @@ def test_another_model_adds_its_row_and_no_dependency_to_other_stages(copy: Path
     folder = copy / "stages/models"
     shutil.copy(folder / "unet.py", folder / "tiny.py")
     after = updated(copy, ["unet", "tiny"])
-    assert after["vars"][1]["rows"] == ["unet", "tiny", "otsu"]
+    assert after["vars"][1]["rows"] == ["unet", "tiny", "ensemble", "otsu"]
     assert after["vars"][0]["networks"] == {
         model: {"model": model, "code": f"stages/models/{model}.py"} for model in ("unet", "tiny")
     }
-    assert after["metrics"] == ["metrics/unet.json", "metrics/tiny.json", "metrics/otsu.json"]
+    assert after["metrics"] == [
+        f"metrics/{row}.json" for row in ("unet", "tiny", "ensemble", "otsu")
+    ]
     assert list(after["artifacts"]) == ["unet", "tiny"]
     assert after["artifacts"]["tiny"]["path"] == "data/models/tiny.weights.h5"
     for plot in after["plots"]:

@@ -15,9 +15,29 @@ from stages.graph import model_names
 from stages.paths import PARAMS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-ROWS = [*model_names(REPOSITORY / PARAMS), "otsu"]
-TRAINED = [f"train@{model}" for model in ROWS[:-1]]
+MODELS = model_names(REPOSITORY / PARAMS)
+ROWS = [*MODELS, "ensemble", "otsu"]
 RUNNING = "Running stage '"
+
+TINY = '''"""One convolution."""
+
+import keras
+
+from stages.params.model import ModelParams
+
+DIVISOR = 1
+
+
+class Params(ModelParams):
+    """Block `train.tiny`."""
+
+
+def build(params: Params, classes: int) -> keras.Model:
+    """Logits of a single 3 x 3 convolution."""
+    image = keras.Input((None, None, 3), name="image")
+    logits = keras.layers.Conv2D(classes, 3, padding="same", name="logits")(image)
+    return keras.Model(image, logits, name="tiny")
+'''
 
 pytestmark = pytest.mark.graph
 
@@ -50,6 +70,12 @@ class Project:
         """Commit all that git does not ignore."""
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", "state")
+
+
+def after(model: str) -> set[str]:
+    """The stages that a change of one model's code or params reruns."""
+    own = {f"{stage}@{model}" for stage in ("train", "predict", "evaluate")}
+    return own | {"ensemble", "evaluate@ensemble", "report"}
 
 
 def copy_of_the_repository(folder: Path, caches: Path) -> Project:
@@ -145,8 +171,8 @@ def test_a_threshold_reruns_evaluation_but_no_prediction(project: Project) -> No
 def test_other_test_images_retrain_nothing(project: Project) -> None:
     project.change("dataset.synthetic.test_images=3")
     ran = project.repro()
-    assert not set(TRAINED) & set(ran)
-    assert {"download", "tile", "baseline", *(f"predict@{row}" for row in ROWS[:-1])} <= set(ran)
+    assert not {f"train@{model}" for model in MODELS} & set(ran)
+    assert {"download", "tile", "baseline", *(f"predict@{model}" for model in MODELS)} <= set(ran)
 
 
 def test_an_experiment_with_another_learning_rate_touches_only_that_model(
@@ -154,7 +180,7 @@ def test_an_experiment_with_another_learning_rate_touches_only_that_model(
 ) -> None:
     done = project.run("dvc", "exp", "run", "-S", "train.unet.learning_rate=0.02")
     ran = [line.split("'")[1] for line in done.splitlines() if line.startswith(RUNNING)]
-    assert sorted(ran) == ["evaluate@unet", "predict@unet", "report", "train@unet"]
+    assert set(ran) == after("unet")
     assert "learning_rate: 0.02" in (project.folder / "params.yaml").read_text()
     changed = json.loads(project.run("dvc", "params", "diff", "--json"))
     assert list(changed["params.yaml"]) == ["train.unet.learning_rate"]
@@ -163,6 +189,29 @@ def test_an_experiment_with_another_learning_rate_touches_only_that_model(
     page = (project.folder / "dvc_plots/index.html").read_text()
     assert "Validation Dice" in page
     assert "workspace" in page
+
+
+def test_a_models_code_reruns_its_stages_only(project: Project) -> None:
+    code = project.folder / "stages/models/segnet.py"
+    code.write_text(code.read_text() + "# changed\n")
+    assert set(project.repro("--dry")) == after("segnet")
+
+
+def test_a_fourth_model_is_a_file_a_block_and_an_entry(project: Project) -> None:
+    (project.folder / "stages/models/tiny.py").write_text(TINY)
+    params = project.folder / "params.yaml"
+    text = params.read_text().replace("models: [", "models: [tiny, ")
+    params.write_text(text.replace("train:\n", "train:\n  tiny:\n    learning_rate: 0.01\n", 1))
+    project.run(sys.executable, "-m", "stages.graph", "--write")
+    assert set(project.repro()) == after("tiny")
+    assert "test" in json.loads((project.folder / "metrics/tiny.json").read_text())
+    assert "tiny" in (project.folder / "metrics/report.md").read_text()
+
+
+def test_models_train_side_by_side(project: Project) -> None:
+    project.change("train.seed=7")
+    project.run(sys.executable, "-m", "stages.side_by_side")
+    assert not {f"train@{model}" for model in MODELS} & set(project.repro("--dry"))
 
 
 def test_a_stage_runs_without_dvc(project: Project) -> None:

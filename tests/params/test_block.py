@@ -14,6 +14,7 @@ from stages.params.dataset import DatasetParams
 from stages.params.evaluate import EvaluateParams
 from stages.params.extract import ExtractParams
 from stages.params.masks import MasksParams
+from stages.params.models import ModelsParams
 from stages.params.predict import PredictParams
 from stages.params.report import ReportParams
 from stages.params.tile import TileParams
@@ -217,7 +218,7 @@ def test_keys_that_dvc_tracks() -> None:
 
 def test_the_report_has_the_list_of_models(set_params: SetParams) -> None:
     set_params({"models": ["unet", "segnet"], "report.overlays": 2})
-    assert ReportParams.load().models == ["unet", "segnet"]
+    assert ModelsParams.load().names == ["unet", "segnet"]
     set_params({"models": []})
     assert error_of(ReportParams).startswith("params.yaml: report.models: ")
 
