@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -66,9 +65,3 @@ def sha256_of(path: Path) -> str:
         while block := file.read(HASH_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def free_bytes(folder: Path) -> int:
-    """The bytes that this user may still write to the file system of `folder`."""
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import files
 from stages.files import (
     HASH_BLOCK,
-    free_bytes,
     read_json,
     replacing,
     replacing_folder,
@@ -150,13 +148,3 @@ def test_sha256_is_of_all_bytes(tmp_path: Path, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     (tmp_path / "a").write_bytes(content)
     assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
-
-
-def test_free_bytes_are_those_of_the_folders_file_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert free_bytes(tmp_path) > 0
-    full = os.statvfs_result((4096, 512, 100, 90, 80, 0, 0, 0, 0, 255))
-    monkeypatch.setattr(files.os, "statvfs", lambda folder: full)
-    # What root keeps back does not count, and blocks are of the fragment size.
-    assert free_bytes(tmp_path) == 80 * 512

@@ -19,7 +19,6 @@ class Settings:
         workers: MONUSEG_WORKERS, processes of a parallel map; defaults to the cores at hand.
         scheduler: MONUSEG_SCHEDULER, address of a Dask scheduler for parallel maps, or empty.
         device_index: MONUSEG_DEVICE_INDEX, which GPU to use where there are several, or None.
-        scratch: MONUSEG_SCRATCH, folder for states of unfinished training.
     """
 
     archives: Path | None
@@ -27,7 +26,6 @@ class Settings:
     workers: int
     scheduler: str
     device_index: int | None
-    scratch: Path
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -48,7 +46,6 @@ class Settings:
             workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or _cores(),
             scheduler=environment.get("MONUSEG_SCHEDULER", ""),
             device_index=_whole_number(environment, "MONUSEG_DEVICE_INDEX", 0),
-            scratch=Path(environment.get("MONUSEG_SCRATCH") or ".scratch"),
         )
 
 

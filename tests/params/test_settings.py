@@ -17,12 +17,11 @@ def test_defaults_need_no_variable() -> None:
         workers=len(os.sched_getaffinity(0)),
         scheduler="",
         device_index=None,
-        scratch=Path(".scratch"),
     )
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    names = ["ARCHIVES", "CACHE", "WORKERS", "SCHEDULER", "DEVICE_INDEX", "SCRATCH"]
+    names = ["ARCHIVES", "CACHE", "WORKERS", "SCHEDULER", "DEVICE_INDEX"]
     empty = {f"MONUSEG_{name}": "" for name in names} | {"XDG_CACHE_HOME": ""}
     assert Settings.from_environment(empty) == Settings.from_environment({})
 
@@ -35,11 +34,10 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "MONUSEG_WORKERS": "3",
             "MONUSEG_SCHEDULER": "tcp://h:1",
             "MONUSEG_DEVICE_INDEX": "0",
-            "MONUSEG_SCRATCH": "/s",
             "XDG_CACHE_HOME": "/x",
         }
     )
-    assert settings == Settings(tmp_path, Path("/c"), 3, "tcp://h:1", 0, Path("/s"))
+    assert settings == Settings(tmp_path, Path("/c"), 3, "tcp://h:1", 0)
     assert Settings.from_environment({"XDG_CACHE_HOME": "/x"}).cache == Path("/x/monuseg")
 
 
