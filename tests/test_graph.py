@@ -18,8 +18,8 @@ from stages.params.block import parse_yaml
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = sorted(
     [
-        *("download", "extract", "masks", "tile", "train", "predict", "baseline", "evaluate"),
-        "report",
+        *("download", "extract", "masks", "tile", "train", "predict", "ensemble", "baseline"),
+        *("evaluate", "report"),
     ]
 )
 
@@ -91,6 +91,7 @@ def test_each_stage_tracks_the_blocks_that_it_reads(text: str) -> None:
         "masks": ["masks"],
         "tile": ["tile"],
         "predict": ["predict"],
+        "ensemble": ["models"],
         "baseline": ["baseline"],
         "evaluate": ["evaluate"],
         "report": ["models", "report"],
@@ -308,7 +309,9 @@ def test_another_model_adds_its_row_and_no_dependency_to_other_stages(copy: Path
         "metrics/history/tiny.csv",
     }
     # The model's own module comes in by its name: no other model's stage depends on it.
-    assert changed_stages(before, after) == {"report"}
+    assert changed_stages(before, after) == {"ensemble", "report"}
+    members = ["data/predictions/unet", "data/predictions/tiny", "data/splits.csv"]
+    assert set(members) <= set(stages_of(after)["ensemble"]["deps"])
     for stage in ("train", "predict"):
         assert graph.ITEM_CODE in stages_of(after)[stage]["deps"]
         assert "stages/models/unet.py" not in stages_of(after)[stage]["deps"]

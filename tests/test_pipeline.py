@@ -194,7 +194,8 @@ def test_an_experiment_with_another_learning_rate_touches_only_that_model(
 def test_a_models_code_reruns_its_stages_only(project: Project) -> None:
     code = project.folder / "stages/models/segnet.py"
     code.write_text(code.read_text() + "# changed\n")
-    assert set(project.repro("--dry")) == after("segnet")
+    # What follows them depends on whether their outputs change, which a dry run cannot know.
+    assert set(project.repro("--dry")) == {"train@segnet", "predict@segnet"}
 
 
 def test_a_fourth_model_is_a_file_a_block_and_an_entry(project: Project) -> None:

@@ -18,7 +18,6 @@ from stages.command import run
 from stages.dataset.images import write_labels, write_rgb
 from stages.dataset.manifest import SplitRecord, write_records
 from stages.errors import PipelineError
-from stages.params.report import ReportParams
 from stages.reporting.reference import read_references
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -246,12 +245,6 @@ def test_a_missing_input_is_one_line(
         run(report.main, argparse.Namespace(debug=False))
     assert capsys.readouterr().err == f"error: {missing} is missing; run `{remedy}`\n"
     assert not (project / "metrics/report.html").exists()
-
-
-def test_the_list_of_models_is_a_parameter_of_the_report() -> None:
-    assert ReportParams.dvc_keys() == ["models", "report"]
-    params = ReportParams.load(ROOT / "params.yaml")
-    assert params.models == yaml.safe_load((ROOT / "params.yaml").read_text())["models"]
 
 
 def test_a_kept_run_stands_in_the_report(project: Path) -> None:

@@ -212,15 +212,16 @@ def test_keys_that_dvc_tracks() -> None:
         "predict": ["predict"],
         "baseline": ["baseline"],
         "evaluate": ["evaluate"],
-        "report": ["models", "report"],
+        "report": ["report"],
     }
 
 
-def test_the_report_has_the_list_of_models(set_params: SetParams) -> None:
-    set_params({"models": ["unet", "segnet"], "report.overlays": 2})
+def test_the_list_of_models_is_a_block_too(set_params: SetParams) -> None:
+    set_params({"models": ["unet", "segnet"]})
     assert ModelsParams.load().names == ["unet", "segnet"]
+    assert ModelsParams.dvc_keys() == ["models"]
     set_params({"models": []})
-    assert error_of(ReportParams).startswith("params.yaml: report.models: ")
+    assert error_of(ModelsParams).startswith("params.yaml: models.names: ")
 
 
 def test_yaml_is_read_as_dvc_reads_it(project: Path) -> None:
