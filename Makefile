@@ -7,9 +7,13 @@ VENV := .venv
 # Stages are started by DVC through a shell: `python` must be the environment's there too.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+# Named by the contents of all files and by what else decides which tests run.
+TESTED := $(VENV)/.tested-$(shell { git ls-files -z -co --exclude-standard | xargs -0 sha256sum; \
+	echo "$(MONUSEG_ARCHIVES)"; } 2>/dev/null | sha256sum | cut -c1-16)
+
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint bench train-parallel monuseg monuseg-cpu clean environment environment-dev environment-gpu environment-bench
+.PHONY: help repro test retest lint bench train-parallel monuseg monuseg-cpu clean environment environment-dev environment-gpu environment-bench
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -19,8 +23,18 @@ repro: environment  ## run the whole graph as params.yaml says
 	python -m stages.graph
 	dvc repro
 
-test: environment-dev lint  ## lint, types, unit tests, the whole graph at tiny parameters
+test: environment-dev $(TESTED)  ## lint, types, unit tests, the whole graph at tiny parameters
+	@echo "these files have passed; to test them all the same: make retest"
+
+retest:  ## test even if nothing has changed
+	rm -f $(VENV)/.tested-*
+	$(MAKE) --no-print-directory test
+
+$(TESTED): | environment-dev
+	$(MAKE) --no-print-directory lint
 	python -m pytest -q
+	@rm -f $(VENV)/.tested-*
+	@touch $@
 
 lint: environment-dev
 	ruff check .
