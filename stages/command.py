@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from stages.errors import PipelineError
+from stages.errors import PipelineError, explained
 
 DEBUG_VARIABLE = "MONUSEG_DEBUG"
 
@@ -31,6 +31,5 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     except (PipelineError, OSError) as error:
         if debug:
             raise
-        message = " ".join(str(error).split())
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {explained(error)}", file=sys.stderr)
         sys.exit(1)

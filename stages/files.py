@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stages.errors import OF_WRITING
+
 HASH_BLOCK = 1 << 20
+UNFINISHED = ".writing-"  # how the names of temporary folders begin
 
 
 @contextmanager
@@ -20,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A folder of its own: private to this process, and on the same file system as `path`.
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
+    with naming(path), tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as folder:
         temporary = Path(folder) / path.name
         yield temporary
         temporary.replace(path)
@@ -33,13 +36,33 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     What `path` held before is removed: a stage's folder holds what this run wrote, nothing else.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as outer:
+    with naming(path), tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as outer:
         temporary = Path(outer) / path.name
         temporary.mkdir()
         yield temporary
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let the system's errors in the block name what is written, by its final name.
+
+    Those of writing to an open file, as of a full disk, name nothing; others a temporary name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in OF_WRITING:
+            error.filename = str(path)
+        elif isinstance(error.filename, str):
+            parts = Path(error.filename).parts
+            marks = [place for place, part in enumerate(parts) if part.startswith(UNFINISHED)]
+            if marks:
+                # After the temporary folder comes what will be `path`, then what is within it.
+                error.filename = str(path.joinpath(*parts[marks[-1] + 2 :]))
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
