@@ -14,6 +14,9 @@ MODELS = DATA / "models"
 PREDICTIONS = DATA / "predictions"
 NUCLEI = DATA / "nuclei"
 
+# No stage's output; see `Settings.scratch`.
+SCRATCH = Path(".scratch")
+
 METRICS = Path("metrics")
 HISTORY = METRICS / "history"
 DETAIL = METRICS / "detail"
