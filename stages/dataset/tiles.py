@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stages.arrays import write_array
 from stages.dataset.images import RGB, Labels
 from stages.errors import PipelineError
 
@@ -64,8 +65,8 @@ def tile_rows(
 
 def write_image(folder: Path, image_id: str, image: RGB, labels: Labels, size: int) -> None:
     """Write an image and its label map as padded arrays that can be memory-mapped."""
-    np.save(folder / f"{image_id}.image.npy", pad(image, size, size))
-    np.save(folder / f"{image_id}.labels.npy", pad(labels, size, size))
+    write_array(folder / f"{image_id}.image.npy", pad(image, size, size))
+    write_array(folder / f"{image_id}.labels.npy", pad(labels, size, size))
 
 
 @dataclass(frozen=True)

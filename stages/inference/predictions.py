@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from stages.arrays import write_array
 from stages.errors import PipelineError
 from stages.files import read_json, write_json
 
@@ -81,7 +82,7 @@ def write_probabilities(folder: Path, image: str, probabilities: npt.NDArray[np.
     if probabilities.ndim != 3:
         raise ValueError(f"expected (height, width, classes), found shape {probabilities.shape}")
     array = np.ascontiguousarray(probabilities, np.float16)
-    np.save(_path(folder, image), array, allow_pickle=False)
+    write_array(_path(folder, image), array)
 
 
 def read_probabilities(folder: Path, image: str) -> Probabilities:

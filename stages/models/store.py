@@ -1,5 +1,6 @@
 """A trained model on disk: weights, and a card with all that is needed to rebuild and apply it."""
 
+import io
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,17 @@ class Card:
     versions: dict[str, str]
 
 
+class _InMemory(io.BytesIO):
+    """A file in memory that Keras takes for a path, by the ending that it asks for.
+
+    HDF5 itself must not write to a disk: on a full one it ends the process with a segmentation
+    fault (h5py 3, HDF5 1.14), and what failed while it closed a file is not told at all.
+    """
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"
+
+
 def save(folder: Path, card: Card, weights: list[Any]) -> None:
     """Write `<name>.weights.h5` and `<name>.json`.
 
@@ -48,8 +60,10 @@ def save(folder: Path, card: Card, weights: list[Any]) -> None:
     """
     model = build(card)
     model.set_weights(weights)
+    content = _InMemory()
+    model.save_weights(content)
     with replacing(folder / f"{card.model}.weights.h5") as temporary:
-        model.save_weights(temporary)
+        temporary.write_bytes(content.getbuffer())
     write_json(folder / f"{card.model}.json", asdict(card))
 
 
