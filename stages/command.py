@@ -3,9 +3,12 @@
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 from stages.errors import PipelineError, explained
+from stages.supervision import Interrupted, supervised
+from stages.turn import stage_of, turn_of
 
 DEBUG_VARIABLE = "MONUSEG_DEBUG"
 
@@ -20,6 +23,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
     """Call `main(arguments)`; turn errors that a user can mend into one line and exit status 1.
 
+    A stage has its turn (see `stages.turn`) and ends with the dvc that started it; SIGINT, SIGTERM
+    and SIGHUP end any command in order, with one line and exit status 130, 143 and 129.
+
     Args:
         main: the command's work.
         arguments: parsed by a parser from `parser`. `--debug`, or a non-empty MONUSEG_DEBUG in
@@ -27,7 +33,13 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     """
     debug = arguments.debug or bool(os.environ.get(DEBUG_VARIABLE))
     try:
-        main(arguments)
+        with supervised(), turn_of(stage_of(arguments)):
+            main(arguments)
+    except Interrupted as end:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {end}; run it again to go on", file=sys.stderr)
+        sys.exit(end.status)
     except (PipelineError, OSError) as error:
         if debug:
             raise

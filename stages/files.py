@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import OF_WRITING
+from stages.supervision import stop_if_orphaned
+from stages.turn import UNFINISHED, prefix
 
 HASH_BLOCK = 1 << 20
-UNFINISHED = ".writing-"  # how the names of temporary folders begin
 
 
 @contextmanager
@@ -23,9 +23,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A folder of its own: private to this process, and on the same file system as `path`.
-    with naming(path), tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as folder:
+    with naming(path), tempfile.TemporaryDirectory(prefix=prefix(), dir=path.parent) as folder:
         temporary = Path(folder) / path.name
         yield temporary
+        stop_if_orphaned()
         temporary.replace(path)
 
 
@@ -36,13 +37,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     What `path` held before is removed: a stage's folder holds what this run wrote, nothing else.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with naming(path), tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as outer:
+    with naming(path), tempfile.TemporaryDirectory(prefix=prefix(), dir=path.parent) as outer:
         temporary = Path(outer) / path.name
         temporary.mkdir()
         yield temporary
+        stop_if_orphaned()
+        # Aside first, and removed with the temporary folder: for an instant only nothing is there.
         if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+            path.rename(Path(outer) / f"{path.name}.old")
+        temporary.rename(path)
 
 
 @contextmanager

@@ -1,16 +1,28 @@
 """The one way in which the project maps a function over images in parallel."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import (
+    active_children,
+    connection,
+    forkserver,
+    get_context,
+    parent_process,
+    resource_tracker,
+)
+from threading import Thread
 from typing import TypeVar
 
 from tqdm import tqdm
 
 from stages.errors import PipelineError
 from stages.params.settings import Settings
+from stages.supervision import ENDING
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,25 +45,73 @@ def parallel_map(
     settings = Settings.from_environment()
     pending = list(items)
     if settings.scheduler:
-        results = _on_dask(function, pending, settings.scheduler)
-    elif settings.workers == 1 or len(pending) < 2:
-        results = map(function, pending)
-    else:
-        results = _on_cores(function, pending, min(settings.workers, len(pending)))
-    return list(tqdm(results, total=len(pending), desc=title, disable=not sys.stderr.isatty()))
-
-
-def _on_cores(
-    function: Callable[[Item], Result], items: list[Item], workers: int
-) -> Iterator[Result]:
-    # A forkserver starts children from a clean process: no threads or locks of ours are copied.
-    context = get_context("forkserver" if os.name == "posix" else "spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        return _shown(_on_dask(function, pending, settings.scheduler), len(pending), title)
+    if settings.workers == 1 or len(pending) < 2:
+        return _shown(map(function, pending), len(pending), title)
+    with _pool(min(settings.workers, len(pending))) as pool:
         try:
-            yield from pool.map(function, items)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            futures = [pool.submit(function, item) for item in pending]
+            return _shown((future.result() for future in futures), len(pending), title)
+        except BrokenProcessPool as error:
+            raise PipelineError(
+                f"{title}: a worker process was killed, most often for lack of memory; "
+                "set MONUSEG_WORKERS to fewer"
+            ) from error
+
+
+def _shown(results: Iterator[Result], count: int, title: str) -> list[Result]:
+    return list(tqdm(results, total=count, desc=title, disable=not sys.stderr.isatty()))
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes, none of which is left when the block ends, however it ends."""
+    # A forkserver starts children from a clean process: no threads or locks of ours are copied.
+    _start_forkserver()
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("forkserver"), initializer=_begin_as_worker
+    )
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        # Whoever interrupts does not want to wait for what the workers are at.
+        for worker in active_children():
+            worker.kill()
+        raise
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _start_forkserver() -> None:
+    """Start the server with signals blocked, which it and its children inherit.
+
+    A terminal sends Ctrl-C to all processes of its foreground: those that are still importing would
+    each print a traceback. What comes meanwhile for this process is delivered at the end.
+    """
+    resource_tracker.ensure_running()  # first, since starting it unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_as_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it, even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _on_dask(

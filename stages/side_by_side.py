@@ -11,13 +11,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from types import FrameType
+import time
+from contextlib import suppress
 
 from stages.command import parser, run
 from stages.errors import PipelineError
 from stages.params.models import ModelsParams
 
 LAST_SHARED_STAGE = "tile"
+
+# Seconds that processes have to end after each signal, and between two looks at them.
+PATIENCE = 3.0
+LOOK = 0.05
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -27,28 +32,19 @@ def main(arguments: argparse.Namespace) -> None:
         PipelineError: a stage failed.
     """
     models = ModelsParams.load().names
-    _ended(subprocess.Popen(_repro(LAST_SHARED_STAGE)), LAST_SHARED_STAGE)
-    gpus = gpu_count()
-    running = {
-        model: subprocess.Popen(
-            _repro("--single-item", f"train@{model}"),
-            env=environment(index, gpus),
-            start_new_session=True,  # a group of its own, so that DVC's child can be ended too
-        )
-        for index, model in enumerate(models)
-    }
-    signal.signal(signal.SIGTERM, _interrupt)
+    running: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        failed = [model for model, process in running.items() if process.wait() != 0]
+        running[LAST_SHARED_STAGE] = _started(LAST_SHARED_STAGE)
+        _check(running)
+        gpus = gpu_count()
+        for index, model in enumerate(models):
+            running[f"train@{model}"] = _started(
+                "--single-item", f"train@{model}", environment=environment(index, gpus)
+            )
+        _check(running)
     except KeyboardInterrupt:
-        for process in running.values():
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-        for process in running.values():
-            process.wait()
-        raise PipelineError("interrupted; run it again to train what is not trained") from None
-    if failed:
-        raise PipelineError(f"train@{failed[0]} failed; what it said stands above")
+        _end([process.pid for process in running.values()])
+        raise
 
 
 def environment(index: int, gpus: int) -> dict[str, str]:
@@ -72,17 +68,41 @@ def gpu_count() -> int:
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
-def _repro(*options: str) -> list[str]:
-    return [sys.executable, "-m", "dvc", "repro", *options]
+def _started(*options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", *options],
+        env=environment,
+        start_new_session=True,  # a group of its own, so that the stage can be signalled too
+    )
 
 
-def _ended(process: subprocess.Popen[bytes], stage: str) -> None:
-    if process.wait() != 0:
-        raise PipelineError(f"{stage} failed; what it said stands above")
+def _check(running: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Wait for all; raise PipelineError if one has failed."""
+    failed = [stage for stage, process in running.items() if process.wait() != 0]
+    if failed:
+        raise PipelineError(f"{failed[0]} failed; what it said stands above")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _end(groups: list[int]) -> None:
+    """End groups of processes, dvc and its stage, as gently as they let."""
+    # DVC waits for its stage on SIGINT and then tidies up its own locks; on SIGTERM it just ends.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        groups = [group for group in groups if _sent(group, number)]
+        until = time.monotonic() + PATIENCE
+        while groups and time.monotonic() < until:
+            time.sleep(LOOK)
+            groups = [group for group in groups if _sent(group, 0)]
+
+
+def _sent(group: int, number: int) -> bool:
+    """Send a signal (0: none) to a group; False if none of it is left."""
+    with suppress(ChildProcessError):
+        os.waitpid(group, os.WNOHANG)  # else it would stay as a zombie
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+"""One run of a stage at a time in a project: its lock, and what a killed run left behind."""
+
+import fcntl
+import os
+import re
+import shutil
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from stages.paths import DATA, METRICS, PARAMS, SCRATCH
+
+# The modules that dvc.yaml runs; the other commands may run beside each other and beside these.
+STAGES = frozenset(
+    {
+        "download", "extract", "masks", "tile", "train", "predict", "ensemble", "baseline",
+        "evaluate", "report",
+    }
+)  # fmt: skip
+LOCKS = SCRATCH / "locks"
+OPTIONS = ("debug",)  # arguments that do not tell what a stage works on
+
+UNFINISHED = ".writing-"  # how the names of temporary folders begin
+# Between a stage's name and what is random in a folder's; in no name of a model or row.
+END_OF_NAME = "="
+
+LOOK = 0.05  # seconds between two attempts
+SAID_AFTER = 1.0  # seconds of waiting, which need no explanation
+
+_stage: str | None = None
+
+
+def stage_of(arguments: Namespace) -> str | None:
+    """The stage that this process runs, named as DVC does (`train@unet`); None if it runs none.
+
+    Args:
+        arguments: as the command parsed them.
+    """
+    specification = getattr(sys.modules["__main__"], "__spec__", None)
+    package, _, module = (specification.name if specification else "").rpartition(".")
+    if package != "stages" or module not in STAGES:
+        return None
+    items = [str(value) for name, value in vars(arguments).items() if name not in OPTIONS]
+    return re.sub(r"[^\w@.-]", "_", "@".join([module, *items]))
+
+
+@contextmanager
+def turn_of(stage: str | None) -> Iterator[None]:
+    """Hold the stage's lock; wait for it, since an orphan of a killed dvc may still hold it.
+
+    What killed runs of the stage left is removed first. None, and a folder that is no project,
+    need no lock.
+    """
+    global _stage
+    if stage is None or not PARAMS.is_file():
+        yield
+        return
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    # The file stays: were it removed, one run could lock it and the next another of its name.
+    with (LOCKS / f"{stage}.lock").open("a+", encoding="ascii") as lock:
+        _wait_for(lock, stage)
+        _stage = stage
+        try:
+            _remove_leftovers()
+            yield
+        finally:
+            _stage = None
+
+
+def prefix() -> str:
+    """How the names of this process's temporary folders begin: they tell the stage."""
+    return f"{UNFINISHED}{_stage}{END_OF_NAME}" if _stage else UNFINISHED
+
+
+def _wait_for(lock: IO[str], stage: str) -> None:
+    began, said = time.monotonic(), False
+    while not _locked(lock):
+        if not said and time.monotonic() - began > SAID_AFTER:
+            lock.seek(0)
+            print(f"{stage}: waiting for the end of process {lock.read()}", file=sys.stderr)
+            said = True
+        time.sleep(LOOK)
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"{os.getpid()}, which runs it too")
+    lock.flush()
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _remove_leftovers() -> None:
+    for root in (DATA, METRICS, SCRATCH):
+        # `walk` passes over folders that vanish meanwhile, as other stages' do.
+        for folder, names, _ in os.walk(root):
+            for name in names:
+                if name.startswith(prefix()):
+                    # Errors: a worker of the killed run may be at its last write.
+                    shutil.rmtree(Path(folder, name), ignore_errors=True)
+            names[:] = [name for name in names if not name.startswith(UNFINISHED)]
