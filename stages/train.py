@@ -1,6 +1,8 @@
 """Stage `train@MODEL`: train one model on data/tiles/train; the test images are never read."""
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from stages.command import parser, run
 from stages.dataset.tiles import read_tiles
 from stages.errors import PipelineError
 from stages.files import replacing
+from stages.params.settings import Settings
 from stages.params.train import TrainParams, load_model_params
 from stages.paths import HISTORY, MODELS, TILES
 
@@ -21,7 +24,9 @@ def main(arguments: argparse.Namespace) -> None:
     # Only now, since these import Keras, and Keras reads its backend when it is imported.
     from stages.models import registry, store
     from stages.training.batches import Batches
-    from stages.training.loop import HistoryRow, compile_for_training, fit
+    from stages.training.checkpoint import opened
+    from stages.training.identity import training_key
+    from stages.training.loop import compile_for_training, fit
     from stages.training.targets import CLASSES
 
     architecture = registry.architecture(arguments.model)
@@ -49,33 +54,44 @@ def main(arguments: argparse.Namespace) -> None:
         f"{'GPU' if runtime.gpu else 'CPU'}, {runtime.precision}"
     )
 
-    def progress(row: HistoryRow) -> None:
-        print(", ".join(f"{k} {v:.4g}" for k, v in row.items() if v is not None), flush=True)
-
-    trained = fit(
-        model,
-        Batches(training, params, model_params.scaling),
-        validation,
-        params,
-        scaling=model_params.scaling,
-        divisor=architecture.divisor,
-        progress=progress,
+    settings = Settings.from_environment()
+    read = [block.model_dump(mode="json") for block in (params, model_params)]
+    key = training_key(
+        [arguments.model, read, asdict(runtime), backend.versions()],
+        initial=model.get_weights(),
+        folders=[TILES / "train", TILES / "validation"],
     )
-    card = store.Card(
-        model=arguments.model,
-        params=model_params.model_dump(),
-        classes=CLASSES,
-        scaling=model_params.scaling,
-        um_per_pixel=round(float(np.mean([image.um_per_pixel for image in training])), 6),
-        epoch=trained.epoch,
-        seed=params.seed,
-        versions=backend.versions(),
-    )
-    store.save(MODELS, card, trained.weights)
-    with replacing(HISTORY / f"{arguments.model}.csv") as temporary:
-        pd.DataFrame(trained.history).to_csv(
-            temporary, index=False, lineterminator="\n", float_format="%.6g"
+    scratch = settings.scratch / "training"
+    with opened(scratch, arguments.model, key, settings.checkpoint_seconds) as checkpoint:
+        trained = fit(
+            model,
+            Batches(training, params, model_params.scaling),
+            validation,
+            params,
+            scaling=model_params.scaling,
+            divisor=architecture.divisor,
+            progress=_print_row,
+            checkpoint=checkpoint,
         )
+        card = store.Card(
+            model=arguments.model,
+            params=model_params.model_dump(),
+            classes=CLASSES,
+            scaling=model_params.scaling,
+            um_per_pixel=round(float(np.mean([image.um_per_pixel for image in training])), 6),
+            epoch=trained.epoch,
+            seed=params.seed,
+            versions=backend.versions(),
+        )
+        store.save(MODELS, card, trained.weights)
+        with replacing(HISTORY / f"{arguments.model}.csv") as temporary:
+            pd.DataFrame(trained.history).to_csv(
+                temporary, index=False, lineterminator="\n", float_format="%.6g"
+            )
+
+
+def _print_row(row: Mapping[str, float | None]) -> None:
+    print(", ".join(f"{k} {v:.4g}" for k, v in row.items() if v is not None), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.errors import PipelineError
+from stages.paths import SCRATCH
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class Settings:
         workers: MONUSEG_WORKERS, processes of a parallel map; defaults to the cores at hand.
         scheduler: MONUSEG_SCHEDULER, address of a Dask scheduler for parallel maps, or empty.
         device_index: MONUSEG_DEVICE_INDEX, which GPU to use where there are several, or None.
+        scratch: MONUSEG_SCRATCH, folder of what an interrupted training goes on from; may be shared
+            by several work trees.
+        checkpoint_seconds: MONUSEG_CHECKPOINT_SECONDS, the least time between two savings of a
+            training's state, 0 to save each epoch; None, the default, saves as often as costs at
+            most a twentieth of the time.
     """
 
     archives: Path | None
@@ -26,6 +32,8 @@ class Settings:
     workers: int
     scheduler: str
     device_index: int | None
+    scratch: Path
+    checkpoint_seconds: int | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -46,6 +54,8 @@ class Settings:
             workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or _cores(),
             scheduler=environment.get("MONUSEG_SCHEDULER", ""),
             device_index=_whole_number(environment, "MONUSEG_DEVICE_INDEX", 0),
+            scratch=Path(environment.get("MONUSEG_SCRATCH") or SCRATCH),
+            checkpoint_seconds=_whole_number(environment, "MONUSEG_CHECKPOINT_SECONDS", 0),
         )
 
 

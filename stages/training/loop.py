@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from stages.dataset.tiles import TiledImage
 from stages.inference.forward import forward_of
 from stages.params.train import TrainParams
 from stages.training.batches import Batches
+from stages.training.checkpoint import Checkpoint, State
 from stages.training.losses import cross_entropy_dice
 from stages.training.validation import validate
 
@@ -70,8 +71,14 @@ def fit(
     scaling: str,
     divisor: int,
     progress: Callable[[HistoryRow], None],
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train a compiled model.
+
+    With a checkpoint the state is saved after epochs, and where one is saved already, training goes
+    on after it and ends in the same weights and history as one that was not interrupted. Nothing
+    here draws random numbers but the batches, which are a function of (seed, global step), and the
+    model's layers, whose seeds are among its variables.
 
     Args:
         model: compiled by `compile_for_training`.
@@ -81,11 +88,17 @@ def fit(
         scaling: of the model's inputs.
         divisor: of the model's inputs.
         progress: called with each epoch's row when it is done.
+        checkpoint: of this training.
     """
     forward = forward_of(model, scaling)
-    history: list[HistoryRow] = []
-    kept, kept_dice = (0, model.get_weights()), -1.0
-    for epoch in range(1, params.epochs + 1):
+    carried = _restored(checkpoint, model) if checkpoint else None
+    if carried is None:
+        carried = _Carried(weights=model.get_weights())
+    elif carried.epoch < params.epochs:
+        print(f"resuming at epoch {carried.epoch + 1} of {params.epochs}", flush=True)
+    else:
+        print(f"resuming after epoch {carried.epoch}, the last", flush=True)
+    for epoch in range(carried.epoch + 1, params.epochs + 1):
         first = (epoch - 1) * params.steps_per_epoch
         objectives = []
         steps = tqdm(
@@ -106,10 +119,62 @@ def fit(
             "validation_accuracy": scores.accuracy if scores else None,
             "validation_dice": scores.dice if scores else None,
         }
-        history.append(row)
+        carried.epoch = epoch
+        carried.history.append(row)
         progress(row)
         if params.keep == "last" or scores is None:
-            kept = (epoch, model.get_weights())
-        elif scores.dice > kept_dice:
-            kept, kept_dice = (epoch, model.get_weights()), scores.dice
-    return Trained(weights=kept[1], epoch=kept[0], history=history)
+            carried.kept, carried.weights = epoch, model.get_weights()
+        elif scores.dice > carried.kept_dice:
+            carried.kept, carried.weights = epoch, model.get_weights()
+            carried.kept_dice = scores.dice
+        if checkpoint and checkpoint.due():
+            checkpoint.save(_state(carried, model))
+    return Trained(weights=carried.weights, epoch=carried.kept, history=carried.history)
+
+
+@dataclass
+class _Carried:
+    """What one epoch hands to the next, beside the variables of model and optimizer.
+
+    A field is in the checkpoint because it is here, if JSON can hold it; arrays are named in
+    `_state` and `_restored`.
+
+    Attributes:
+        weights: those kept so far.
+        kept: the epoch that they are of.
+        kept_dice: its validation Dice, where it was chosen by that.
+        epoch: the last one finished.
+        history: a row for each that is.
+    """
+
+    weights: list[npt.NDArray[np.generic]]
+    kept: int = 0
+    kept_dice: float = -1.0
+    epoch: int = 0
+    history: list[HistoryRow] = field(default_factory=list)
+
+
+def _state(carried: _Carried, model: Any) -> State:
+    values = {name: value for name, value in vars(carried).items() if name != "weights"}
+    arrays = {"weights": carried.weights}
+    for owner, variables in _variables(model).items():
+        arrays[owner] = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    return State(values, arrays)
+
+
+def _restored(checkpoint: Checkpoint, model: Any) -> _Carried | None:
+    """What was carried when the checkpoint was saved, with the variables set to what they were."""
+    # Before its first step an optimizer has no variables that could be set.
+    model.optimizer.build(model.trainable_variables)
+    state = checkpoint.load()
+    if state is None:
+        return None
+    for owner, variables in _variables(model).items():
+        for variable, array in zip(variables, state.arrays[owner], strict=True):
+            variable.assign(array)
+    return _Carried(weights=list(state.arrays["weights"]), **state.values)
+
+
+def _variables(model: Any) -> dict[str, list[Any]]:
+    """All that training changes: seeds of layers and statistics of normalisation are in it too."""
+    return {"model": model.variables, "optimizer": model.optimizer.variables}

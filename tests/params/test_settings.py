@@ -17,11 +17,21 @@ def test_defaults_need_no_variable() -> None:
         workers=len(os.sched_getaffinity(0)),
         scheduler="",
         device_index=None,
+        scratch=Path(".scratch"),
+        checkpoint_seconds=None,
     )
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    names = ["ARCHIVES", "CACHE", "WORKERS", "SCHEDULER", "DEVICE_INDEX"]
+    names = [
+        "ARCHIVES",
+        "CACHE",
+        "WORKERS",
+        "SCHEDULER",
+        "DEVICE_INDEX",
+        "SCRATCH",
+        "CHECKPOINT_SECONDS",
+    ]
     empty = {f"MONUSEG_{name}": "" for name in names} | {"XDG_CACHE_HOME": ""}
     assert Settings.from_environment(empty) == Settings.from_environment({})
 
@@ -34,10 +44,12 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "MONUSEG_WORKERS": "3",
             "MONUSEG_SCHEDULER": "tcp://h:1",
             "MONUSEG_DEVICE_INDEX": "0",
+            "MONUSEG_SCRATCH": "/s",
+            "MONUSEG_CHECKPOINT_SECONDS": "0",
             "XDG_CACHE_HOME": "/x",
         }
     )
-    assert settings == Settings(tmp_path, Path("/c"), 3, "tcp://h:1", 0)
+    assert settings == Settings(tmp_path, Path("/c"), 3, "tcp://h:1", 0, Path("/s"), 0)
     assert Settings.from_environment({"XDG_CACHE_HOME": "/x"}).cache == Path("/x/monuseg")
 
 
@@ -54,6 +66,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
         ("MONUSEG_WORKERS", "all", "'all' is not a whole number of at least 1"),
         ("MONUSEG_DEVICE_INDEX", "-1", "'-1' is not a whole number of at least 0"),
         ("MONUSEG_DEVICE_INDEX", "cuda:0", "'cuda:0' is not a whole number of at least 0"),
+        ("MONUSEG_CHECKPOINT_SECONDS", "1.5", "'1.5' is not a whole number of at least 0"),
         ("MONUSEG_ARCHIVES", "/no/such/folder", "/no/such/folder is no folder"),
     ],
 )
