@@ -50,7 +50,10 @@ def configure(params: RuntimeParams, seed: int) -> Runtime:
         PipelineError: KERAS_BACKEND says another backend, the backend is not installed, there is
             no GPU where one is asked for, or two parameters contradict each other.
     """
-    _choose(params)
+    refuse_contradictions(params)
+    if "keras" in sys.modules:
+        raise RuntimeError("configure() must come before Keras is imported")
+    os.environ["KERAS_BACKEND"] = params.backend
     gpus, capability = _BACKENDS[params.backend](params, Settings.from_environment())
     if params.device == "gpu" and not gpus:
         raise PipelineError(
@@ -76,16 +79,29 @@ def versions() -> dict[str, str]:
     return {"keras": keras.__version__, backend: str(importlib.import_module(backend).__version__)}
 
 
-def _choose(params: RuntimeParams) -> None:
+def refuse_contradictions(params: RuntimeParams) -> None:
+    """Find what cannot be had, as far as it is known before a backend is loaded.
+
+    Raises:
+        PipelineError: two parameters contradict each other, KERAS_BACKEND says another backend, or
+            the backend is not installed.
+    """
+    if params.backend == "tensorflow" and params.deterministic and params.xla == "on":
+        raise PipelineError(
+            f"params.yaml: {params.key}.xla: on contradicts deterministic: true, with which "
+            "Keras on TensorFlow turns XLA off; set one of the two to auto or false"
+        )
+    if params.backend == "jax" and params.xla == "off":
+        raise PipelineError(
+            f"params.yaml: {params.key}.xla: off contradicts backend: jax, which computes through "
+            "XLA only; set it to auto, or choose another backend"
+        )
     wanted = os.environ.get("KERAS_BACKEND")
     if wanted and wanted != params.backend:
         raise PipelineError(
             f"KERAS_BACKEND={wanted} contradicts params.yaml: {params.key}.backend: "
             f"{params.backend}; unset the variable or change the parameter"
         )
-    if "keras" in sys.modules:
-        raise RuntimeError("configure() must come before Keras is imported")
-    os.environ["KERAS_BACKEND"] = params.backend
     if importlib.util.find_spec(params.backend) is None:
         raise PipelineError(
             f"params.yaml: {params.key}.backend: {params.backend} is not installed; install it, or "
@@ -119,12 +135,7 @@ def _jit_compile(params: RuntimeParams, gpu: bool) -> bool:
     if params.backend == "jax":
         return True  # JAX has no other way
     if params.backend == "tensorflow" and params.deterministic:
-        if params.xla == "on":
-            raise PipelineError(
-                f"params.yaml: {params.key}.xla: on contradicts deterministic: true, with which "
-                "Keras on TensorFlow turns XLA off; set one of the two to auto or false"
-            )
-        return False
+        return False  # what Keras does with it
     # On a CPU XLA makes these networks several times slower.
     return params.xla == "on" or (params.xla == "auto" and gpu)
 

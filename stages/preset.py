@@ -19,7 +19,7 @@ from stages.check import check_params
 from stages.command import parser, run
 from stages.errors import PipelineError
 from stages.files import replacing
-from stages.params.block import parse_yaml
+from stages.params.block import parse_yaml, read_params, shown
 from stages.paths import PARAMS
 
 PRESETS = Path(__file__).resolve().parent / "presets"
@@ -29,7 +29,8 @@ NO_PRESET = "default"
 def main(arguments: argparse.Namespace) -> None:
     """Write params.yaml with the changes, if the outcome is valid, and print them."""
     changes = [*_preset_changes(arguments.name), *map(_parsed, arguments.changes)]
-    text, applied = changed(PARAMS.read_text(encoding="utf-8"), changes)
+    read_params(PARAMS)  # says what is wrong with the file itself, before it is changed
+    text, applied = changed(PARAMS.read_text(encoding="utf-8-sig"), changes)
     with replacing(PARAMS) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         try:
@@ -83,11 +84,11 @@ def _in_brackets(value: Any) -> Any:
 def _preset_changes(name: str) -> Iterator[tuple[str, Any]]:
     if name == NO_PRESET:
         return iter(())
-    file = PRESETS / f"{name}.yaml"
-    if not file.is_file():
-        known = ", ".join([NO_PRESET, *sorted(path.stem for path in PRESETS.glob("*.yaml"))])
+    files = {path.stem: path for path in PRESETS.glob("*.yaml")}
+    if name not in files:
+        known = ", ".join([NO_PRESET, *sorted(files)])
         raise PipelineError(f"there is no preset {name!r}; the presets are {known}")
-    return _leaves(parse_yaml(file.read_text(encoding="utf-8")), "")
+    return _leaves(read_params(files[name]), "")
 
 
 def _leaves(content: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -101,11 +102,15 @@ def _leaves(content: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def _parsed(change: str) -> tuple[str, Any]:
     key, equals, value = change.partition("=")
     if not equals:
-        raise PipelineError(f"{change!r} is no key=value")
+        raise PipelineError(f"{shown(change)} is no key=value; write it as train.epochs=3")
     try:
-        return key, parse_yaml(value)
-    except YAMLError as error:
-        raise PipelineError(f"{change!r}: the value is no YAML") from error
+        parsed = parse_yaml(value)
+        _shown(parsed)
+    except (YAMLError, ValueError) as error:
+        raise PipelineError(
+            f"{shown(change)}: the value is no YAML; quote what YAML takes for its own signs"
+        ) from error
+    return key, parsed
 
 
 def _keeping_comments() -> YAML:
@@ -117,7 +122,7 @@ def _keeping_comments() -> YAML:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 if __name__ == "__main__":

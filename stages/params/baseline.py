@@ -17,5 +17,5 @@ class BaselineParams(Block):
 
     key: ClassVar[str] = "baseline"
 
-    sigma: float = Field(ge=0)
+    sigma: float = Field(ge=0, le=100)
     min_area: int = Field(ge=0)

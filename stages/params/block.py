@@ -1,20 +1,35 @@
 """Blocks of params.yaml as frozen, validated models."""
 
+import difflib
+import reprlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
 
 from stages.errors import PipelineError
 from stages.paths import PARAMS
 
+# A list of some ten thousand image ids fits; what is larger is no file that somebody wrote.
+LARGEST_FILE = 1 << 20  # bytes
+LONGEST_VALUE = 60  # letters of a wrong value that an error shows
+# Seeds beyond this are refused by Keras's random numbers.
+LARGEST_SEED = 2**32 - 1
+
 
 class Model(BaseModel):
-    """Part of a block: frozen; an unknown key is an error, and so is a NaN or infinity."""
+    """Part of a block: frozen; an unknown key is an error, and so is a NaN or infinity.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Types are taken at their word: `true` is no number, "3" is none and 3.0 is no whole one. A whole
+    number where a fraction is meant is fine.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Block(Model):
@@ -60,26 +75,61 @@ def read_params(file: Path = PARAMS) -> dict[str, Any]:
         PipelineError: the file is missing, is no YAML, or is no mapping of blocks.
     """
     try:
-        content = parse_yaml(file.read_text(encoding="utf-8"))
+        text = file.read_bytes()
+        if len(text) > LARGEST_FILE:
+            raise PipelineError(f"{file}: {len(text)} bytes are no params file; restore it")
+        content = parse_yaml(text.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise PipelineError(f"{file} is missing; run this in the project's folder") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        raise PipelineError(
+            f"{file}, line {line}: no valid YAML: not in UTF-8; save it in that encoding"
+        ) from error
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}, line {mark.line + 1}" if mark else str(file)
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise PipelineError(f"{place}: no valid YAML: {problem}") from error
+        problem = getattr(error, "problem", None) or str(error)
+        raise PipelineError(f"{place}: no valid YAML: {_short(problem)}; mend it") from error
     if not isinstance(content, dict):
-        raise PipelineError(f"{file}: expected a mapping of blocks, found {type(content).__name__}")
+        found = "nothing" if content is None else type(content).__name__
+        raise PipelineError(
+            f"{file}: expected a mapping of blocks, found {found}; restore it from git"
+        )
     return content
 
 
 def parse_yaml(text: str) -> Any:
     """What a text means in YAML 1.2, as DVC reads it: `on` is a word, `1e-3` a number.
 
+    Nothing in it is run, whatever its tags say. Aliases are refused: nine lines of them hold a
+    thousand million values.
+
     Raises:
-        YAMLError: it is none, or a key stands twice in one mapping.
+        YAMLError: it is none, a key stands twice in one mapping, or a part is repeated by an alias.
     """
-    return YAML(typ="safe", pure=True).load(text)
+    try:
+        if "*" in text:
+            for event in _reader().parse(text):
+                if isinstance(event, AliasEvent):
+                    raise _AliasError(event)
+        return _reader().load(text)
+    # What ruamel.yaml lets through: numbers and dates that are none, and nesting without end.
+    except (ValueError, RecursionError) as error:
+        raise YAMLError(str(error)) from error
+
+
+class _AliasError(YAMLError):
+    """A part of a text that repeats another part."""
+
+    def __init__(self, event: AliasEvent) -> None:
+        super().__init__(event.anchor)
+        self.problem = f"`*{event.anchor}` repeats another part; write it out"
+        self.problem_mark = event.start_mark
+
+
+def _reader() -> YAML:
+    return YAML(typ="safe", pure=True)
 
 
 def validated(model: type[Any], content: Any, *, where: str) -> Any:
@@ -96,8 +146,77 @@ def validated(model: type[Any], content: Any, *, where: str) -> Any:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first, *more = error.errors()
-        place = ".".join([where, *(str(part) for part in first["loc"])])
-        others = f" (and {len(more)} more)" if more else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise PipelineError(f"{place}: {message}, found {first['input']!r}{others}") from error
+        errors = error.errors(include_url=False)
+        # A misspelt key is also a missing one; what was written says more than what was not.
+        errors.sort(key=lambda found: found["type"] != "extra_forbidden")
+        places = [_keys(found["loc"], content) for found in errors]
+        said = [
+            _said(found, errors)
+            for found, place in zip(errors, places, strict=True)
+            if place == places[0]
+        ]
+        more = len(set(places)) - 1
+        others = f" (and {more} more)" if more else ""
+        place = ".".join([where, *places[0]])
+        raise PipelineError(f"{place}: {' or '.join(dict.fromkeys(said))}{others}") from error
+
+
+def _keys(location: Sequence[int | str], content: Any) -> tuple[str, ...]:
+    """The part of pydantic's location that leads through `content`; it goes on through types."""
+    keys = []
+    for key in location:
+        keys.append(str(key))
+        if isinstance(content, dict):
+            content = content.get(key)
+        elif isinstance(content, list) and isinstance(key, int):
+            content = content[key] if key < len(content) else None
+        else:
+            keys.pop()
+            break
+    return tuple(keys)
+
+
+def _said(found: ErrorDetails, errors: Sequence[ErrorDetails]) -> str:
+    """What is wrong and what would be right."""
+    *parent, key = found["loc"] or ("",)
+    match found["type"]:
+        case "missing":
+            return "missing; add it"
+        case "extra_forbidden":
+            missing = [
+                str(other["loc"][-1])
+                for other in errors
+                if other["type"] == "missing" and list(other["loc"][:-1]) == parent
+            ]
+            meant = difflib.get_close_matches(str(key), missing, n=1)
+            return f"unknown key; {f'is `{meant[0]}` meant?' if meant else 'remove it'}"
+        case "model_type":
+            said = "must be a mapping of keys"
+        case "invalid_key":
+            return "a key must be a word; remove it"
+        case _:
+            said = found["msg"].removeprefix("Value error, ")
+            said = said.replace("Input should", "must").replace("should", "must")
+    value = found["input"]
+    if found["type"] == "value_error" and isinstance(value, dict | list | tuple):
+        return said  # which says what of it is wrong
+    return f"{said}, found {shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """A value in a line that is never long."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes no number of more than some thousand digits
+        return f"a {type(value).__name__} of very many digits"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 2 * LONGEST_VALUE else f"{text[: 2 * LONGEST_VALUE]}..."
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxdict = _SHORT.maxlist = 6
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = LONGEST_VALUE

@@ -1,14 +1,46 @@
 """Block `dataset`: where the archives come from."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from stages.params.block import Block, Model
+from stages.params.block import LARGEST_SEED, Block, Model
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+def _written_as(pattern: str, meaning: str) -> AfterValidator:
+    """Texts that a pattern matches from end to end; `meaning` says which those are."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(f"must be {meaning}")
+        return text
+
+    return AfterValidator(check)
+
+
+Sha256 = Annotated[str, _written_as("[0-9a-f]{64}", "64 hexadecimal digits, a to f in lower case")]
 # A file name and nothing that leads out of data/archives.
-ArchiveName = Annotated[str, StringConstraints(pattern=r"^[^/\\\x00.][^/\\\x00]*\.zip$")]
+ArchiveName = Annotated[
+    str,
+    Field(max_length=200),
+    _written_as(
+        r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*\.zip",
+        "the name of a .zip file, without a folder and without a dot in front",
+    ),
+]
+DriveId = Annotated[
+    str, _written_as(r"[\w-]{10,200}", "a Google Drive id: letters, digits, - and _, 10 or more")
+]
+WebAddress = Annotated[
+    str, _written_as(r"https?://[^\s/]\S*", "an address that begins with http:// or https://")
+]
+# Longer than any server is silent, and more often than anybody waits for.
+Timeout = Annotated[float, Field(gt=0, le=86_400)]
+Retries = Annotated[int, Field(ge=0, le=1000)]
+
+
+Source = Literal["synthetic", "gdrive", "file", "url"]
 
 
 class SyntheticParams(Model):
@@ -24,9 +56,9 @@ class SyntheticParams(Model):
         organs: names in `stages.dataset.synthetic.organs.ORGANS`, taken in turn in each archive.
     """
 
-    seed: int = Field(ge=0)
-    train_images: int = Field(ge=1)
-    test_images: int = Field(ge=1)
+    seed: int = Field(ge=0, le=LARGEST_SEED)
+    train_images: int = Field(ge=1, le=10_000)
+    test_images: int = Field(ge=1, le=10_000)
     height: int = Field(ge=32, le=4096)
     width: int = Field(ge=32, le=4096)
     density: float = Field(gt=0, le=3)
@@ -50,7 +82,7 @@ class Archive(Model):
 class DriveArchive(Archive):
     """An archive on Google Drive."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^[\w-]{10,}$")]
+    id: DriveId
 
 
 class FileArchive(Archive):
@@ -62,7 +94,7 @@ class FileArchive(Archive):
 class UrlArchive(Archive):
     """An archive on a web server."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^https?://")]
+    url: WebAddress
 
 
 AnyArchive = TypeVar("AnyArchive", bound=Archive)
@@ -71,15 +103,18 @@ AnyArchive = TypeVar("AnyArchive", bound=Archive)
 def _distinct(archives: list[AnyArchive]) -> list[AnyArchive]:
     # Letter case does not tell files apart everywhere.
     if len({archive.name.casefold() for archive in archives}) < len(archives):
-        raise ValueError("two archives have one name")
+        raise ValueError("two archives have one name; rename one")
+    pinned = [archive.sha256 for archive in archives if archive.sha256]
+    if len(set(pinned)) < len(pinned):
+        raise ValueError("two archives have one sha256; remove one")
     return archives
 
 
 class DriveParams(Model):
     """Block `dataset.gdrive`; seconds without a byte, and attempts after the first."""
 
-    timeout: float = Field(gt=0)
-    retries: int = Field(ge=0)
+    timeout: Timeout
+    retries: Retries
     archives: Annotated[list[DriveArchive], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -92,8 +127,8 @@ class FileParams(Model):
 class UrlParams(Model):
     """Block `dataset.url`; seconds without a byte, and attempts after the first."""
 
-    timeout: float = Field(gt=0)
-    retries: int = Field(ge=0)
+    timeout: Timeout
+    retries: Retries
     archives: Annotated[list[UrlArchive], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -106,7 +141,7 @@ class DatasetParams(Block):
 
     key: ClassVar[str] = "dataset"
 
-    source: Literal["synthetic", "gdrive", "file", "url"]
+    source: Source
     synthetic: SyntheticParams | None = None
     gdrive: DriveParams | None = None
     file: FileParams | None = None
@@ -115,7 +150,7 @@ class DatasetParams(Block):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if getattr(self, self.source) is None:
-            raise ValueError(f"source `{self.source}` needs the block `{self.source}:`")
+            raise ValueError(f"source `{self.source}` needs the block `{self.source}:`; add it")
         return self
 
     @classmethod
@@ -129,5 +164,6 @@ class DatasetParams(Block):
         block = content[cls.key]
         if not isinstance(block, dict):
             return block
-        idle = {"synthetic", "gdrive", "file", "url"} - {block.get("source")}
+        source = block.get("source")
+        idle = [name for name in get_args(Source) if name != source]
         return {key: value for key, value in block.items() if key not in idle}

@@ -2,11 +2,17 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from stages.params.block import Block, Model
+from stages.params.block import LARGEST_SEED, Block, Model
 
 Split = Literal["train", "validation", "test"]
+
+
+def _distinct(splits: list[Split]) -> list[Split]:
+    if len(set(splits)) < len(splits):
+        raise ValueError("a split stands twice; remove one")
+    return splits
 
 
 class NucleiParams(Model):
@@ -18,8 +24,8 @@ class NucleiParams(Model):
         min_area: nuclei of fewer pixels are dropped.
     """
 
-    smoothing: list[Annotated[float, Field(ge=0)]] = Field(min_length=1)
-    min_distance: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    smoothing: list[Annotated[float, Field(ge=0, le=100)]] = Field(min_length=1)
+    min_distance: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=1)
     min_area: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
 
 
@@ -36,8 +42,8 @@ class EvaluateParams(Block):
 
     key: ClassVar[str] = "evaluate"
 
-    splits: list[Split] = Field(min_length=1)
+    splits: Annotated[list[Split], Field(min_length=1), AfterValidator(_distinct)]
     threshold: Literal["auto"] | Annotated[float, Field(gt=0, lt=1)]
     nuclei: NucleiParams
-    bootstrap: int = Field(ge=1)
-    seed: int = Field(ge=0)
+    bootstrap: int = Field(ge=1, le=1_000_000)
+    seed: int = Field(ge=0, le=LARGEST_SEED)

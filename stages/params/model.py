@@ -19,7 +19,12 @@ class ModelParams(Model):
         learning_rate: AdamW's, at its highest.
     """
 
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, le=1)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of the user's own that training starts from; a model may have some."""
+        return ()
 
     @property
     def scaling(self) -> str:
@@ -35,6 +40,11 @@ def is_model(name: object) -> bool:
     """
     if not isinstance(name, str) or not name.isidentifier():
         return False
-    files = (MODEL_FILES / name / "__init__.py", MODEL_FILES / f"{name}.py")
-    file = next((file for file in files if file.is_file()), None)
-    return file is not None and bool(DEFINES_PARAMS.search(file.read_text(encoding="utf-8")))
+    file = file_of(name)
+    return file.is_file() and bool(DEFINES_PARAMS.search(file.read_text(encoding="utf-8")))
+
+
+def file_of(name: str) -> Path:
+    """The file that a module of stages/models is imported from, which need not exist."""
+    package = MODEL_FILES / name / "__init__.py"
+    return package if package.is_file() else MODEL_FILES / f"{name}.py"

@@ -21,11 +21,11 @@ class PredictParams(RuntimeParams):
 
     window: int = Field(ge=32, le=8192)
     overlap: int = Field(ge=0)
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1, le=4096)
     flips: bool
 
     @model_validator(mode="after")
     def _overlapping(self) -> Self:
         if 2 * self.overlap > self.window:
-            raise ValueError("`overlap` must be at most half of `window`")
+            raise ValueError("`overlap` must be at most half of `window`; lower it")
         return self

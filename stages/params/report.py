@@ -16,4 +16,4 @@ class ReportParams(Block):
 
     key: ClassVar[str] = "report"
 
-    overlays: int = Field(ge=0)
+    overlays: int = Field(ge=0, le=1000)

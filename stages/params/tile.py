@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.params.block import Block, Model
+from stages.params.block import LARGEST_SEED, Block, Model
 
 Protocol = Literal["archive", "challenge", "kumar"]
 
@@ -13,8 +13,9 @@ class ValidationParams(Model):
     """Block `tile.validation`: which training images are held out to make choices on.
 
     Attributes:
-        method: "fraction" draws that share, stratified by organ; "named" takes `images`; "fold"
-            takes fold `fold` of `folds`; "none" holds nothing out (a final run of fixed epochs).
+        method: "fraction" draws that share, rounded and at least one, stratified by
+            organ; "named" takes `images`; "fold" takes fold `fold` of `folds`; "none" holds
+            nothing out (a final run of fixed epochs).
     """
 
     method: Literal["fraction", "named", "fold", "none"]
@@ -22,16 +23,16 @@ class ValidationParams(Model):
     images: list[str]
     fold: int = Field(ge=0)
     folds: int = Field(ge=2)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, le=LARGEST_SEED)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.method == "named" and not self.images:
             raise ValueError("method `named` needs at least one id in `images`")
         if len(set(self.images)) < len(self.images):
-            raise ValueError("an id stands twice in `images`")
+            raise ValueError("an id stands twice in `images`; remove one")
         if self.fold >= self.folds:
-            raise ValueError("`fold` counts from 0 and must be below `folds`")
+            raise ValueError("`fold` counts from 0 and must be below `folds`; lower it")
         return self
 
 

@@ -1,22 +1,26 @@
 """Block `train`: everything about training that is not the model's own."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from stages.errors import PipelineError
-from stages.params.block import Model, read_params, validated
+from stages.params.block import LARGEST_SEED, Model, read_params, validated
 from stages.params.model import ModelParams, is_model
 from stages.params.runtime import RuntimeParams
 from stages.paths import PARAMS
+
+# Enlarging by more than this leaves no nucleus in a crop whole.
+Scale = Annotated[float, Field(gt=0, le=10)]
 
 
 class AugmentationParams(Model):
     """Block `train.augmentation`; see `stages.training.augmentation`."""
 
     rotate: float = Field(ge=0, le=180)
-    scale: tuple[float, float]
+    # YAML has no tuples, so a list is taken for one.
+    scale: Annotated[tuple[Scale, Scale], Field(strict=False)]
     flip: bool
     stain: float = Field(ge=0, lt=1)
     stain_shift: float = Field(ge=0, lt=1)
@@ -27,8 +31,8 @@ class AugmentationParams(Model):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         low, high = self.scale
-        if not 0 < low <= high:
-            raise ValueError("`scale` is [lowest, highest], both above 0")
+        if low > high:
+            raise ValueError("`scale` is [lowest, highest]; exchange the two")
         return self
 
 
@@ -37,15 +41,15 @@ class TrainParams(RuntimeParams):
 
     key: ClassVar[str] = "train"
 
-    seed: int = Field(ge=0)
-    epochs: int = Field(ge=1)
-    steps_per_epoch: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    crop: int = Field(ge=16)
+    seed: int = Field(ge=0, le=LARGEST_SEED)
+    epochs: int = Field(ge=1, le=1_000_000)
+    steps_per_epoch: int = Field(ge=1, le=1_000_000)
+    batch_size: int = Field(ge=1, le=4096)
+    crop: int = Field(ge=16, le=4096)
     warmup: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    dice_weight: float = Field(ge=0)
-    clip_norm: float = Field(gt=0)
+    weight_decay: float = Field(ge=0, le=1)
+    dice_weight: float = Field(ge=0, le=1000)
+    clip_norm: float = Field(gt=0, le=1_000_000)
     keep: Literal["best", "last"]
     augmentation: AugmentationParams
 

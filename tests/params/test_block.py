@@ -56,7 +56,9 @@ def test_the_committed_blocks_are_valid_and_frozen(block: type[Block]) -> None:
 @by_key
 def test_an_unknown_key_is_named(block: type[Block], set_params: SetParams) -> None:
     set_params({f"{block.key}.no_such_key": 1})
-    assert error_of(block).startswith(f"params.yaml: {block.key}.no_such_key: Extra inputs")
+    assert error_of(block).startswith(
+        f"params.yaml: {block.key}.no_such_key: unknown key; remove it"
+    )
 
 
 @by_key
@@ -68,7 +70,7 @@ def test_every_key_is_needed(project: Path, set_params: SetParams, block: type[B
         (project / "params.yaml").write_text(text, encoding="utf-8")
         values = read_params()[block.key]
         set_params({block.key: {key: value for key, value in values.items() if key != name}})
-        assert error_of(block).startswith(f"params.yaml: {block.key}.{name}: Field required")
+        assert error_of(block).startswith(f"params.yaml: {block.key}.{name}: missing; add it")
 
 
 @by_key
@@ -93,7 +95,7 @@ def test_a_missing_block_is_named(block: type[Block], project: Path) -> None:
         (TrainParams, "train.epochs", "ten", "valid integer"),
         (TrainParams, "train.epochs", 2.5, "valid integer"),
         (TrainParams, "train.deterministic", "perhaps", "valid boolean"),
-        (TrainParams, "train.augmentation", None, "AugmentationParams"),
+        (TrainParams, "train.augmentation", None, "must be a mapping of keys"),
         (TileParams, "tile.validation.images", "TCGA-A", "valid list"),
         (DatasetParams, "dataset.synthetic.organs", "lung", "valid list"),
         # Out of range.
@@ -184,10 +186,10 @@ def test_an_error_says_how_many_more_there_are(set_params: SetParams) -> None:
     [
         (b"a: 1\nb: [1\n", "params.yaml, line 3: no valid YAML: expected"),
         (b"a: 1\nb: {1]\n", "params.yaml, line 2: no valid YAML: expected"),
-        (b"a: \xff", "params.yaml: no valid YAML: "),
+        (b"a: \xff", "params.yaml, line 1: no valid YAML: not in UTF-8"),
         (b"a: \x01", "params.yaml: no valid YAML: "),
         (b"- a", "params.yaml: expected a mapping of blocks, found list"),
-        (b"", "params.yaml: expected a mapping of blocks, found NoneType"),
+        (b"", "params.yaml: expected a mapping of blocks, found nothing; restore it from git"),
     ],
 )
 def test_what_is_no_params_file_is_named(project: Path, content: bytes, said: str) -> None:

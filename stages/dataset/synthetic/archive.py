@@ -65,6 +65,12 @@ def write_archives(params: SyntheticParams, folder: Path) -> list[Path]:
     return archives
 
 
+def training_slides(params: SyntheticParams) -> dict[str, str]:
+    """The organ of each slide of the training archive, by id."""
+    drawings = _drawings(params, params.train_images, part=0)
+    return {drawing.id: drawing.organ for drawing in drawings}
+
+
 def aperio_xml(outlines: list[Outline]) -> str:
     """Outlines as Aperio ImageScope writes them, a region a nucleus.
 

@@ -6,6 +6,7 @@ encoder's last stages are atrous instead of strided; a pyramid of atrous convolu
 several scales; a small decoder adds detail at stride 4.
 """
 
+from pathlib import Path
 from typing import Literal, Self
 
 import keras
@@ -18,6 +19,7 @@ from stages.params.model import ModelParams
 
 DIVISOR = 16  # the largest output stride
 NO_WEIGHTS = "none"
+NOT_FILES = (NO_WEIGHTS, "imagenet")  # what `weights` may be besides a path
 
 
 class Params(ModelParams):
@@ -50,6 +52,11 @@ class Params(ModelParams):
                 f"`weights` are for encoder resnet50; set them to none for {self.encoder}"
             )
         return self
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The weights that training starts from, if they are a file."""
+        return () if self.weights in NOT_FILES else (Path(self.weights),)
 
     @property
     def scaling(self) -> str:
