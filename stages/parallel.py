@@ -91,9 +91,11 @@ def _start_forkserver() -> None:
     A terminal sends Ctrl-C to all processes of its foreground: those that are still importing would
     each print a traceback. What comes meanwhile for this process is delivered at the end.
     """
-    resource_tracker.ensure_running()  # first, since starting it unblocks signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
+        # Apart and first: starting it unblocks some of them. It is to outlive a lost terminal.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -22,6 +22,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DVC_STAGE = "DVC_STAGE"  # set by DVC for the commands that it starts
 DVC_NAMES = ("python", "pypy", "dvc", ".dvc")  # how the name of a process that runs dvc may begin
 REAPERS = ("systemd", "launchd")  # what may adopt an orphan besides process 1
+SHELLS = ("sh", "bash", "dash", "zsh", "fish", "ksh")
 
 # Seconds. How often dvc is looked for; how long an orderly end may take after a signal (code in C++
 # is not interrupted), and without dvc; and within which a second signal is the same one: of
@@ -76,10 +77,13 @@ def supervised() -> Iterator[None]:
 
 
 class Parents:
-    """The processes that lead from dvc to this one: dvc, or a shell and dvc.
+    """The processes between dvc and this one, and dvc.
 
-    DVC runs a stage as `$SHELL -c "python -m stages.X"`; most shells replace themselves by the
-    command then, some stay in between.
+    DVC runs a stage as `$SHELL -c "python -m stages.X"`; many shells replace themselves by the
+    command then, others stay in between.
+
+    Args:
+        pids: from this process's parent to dvc; none if dvc has ended.
     """
 
     def __init__(self, pids: list[int]) -> None:
@@ -89,11 +93,10 @@ class Parents:
     def of_this_process(cls) -> "Parents":
         """As they are now; none if dvc has ended already."""
         pids = [os.getppid()]
+        shells = {*SHELLS, Path(os.environ.get("SHELL") or SHELLS[0]).name}
         try:
-            process = psutil.Process(pids[0])
-            if process.name() == Path(os.environ.get("SHELL") or "/bin/sh").name:
+            while (process := psutil.Process(pids[-1])).name() in shells:
                 pids.append(process.ppid())
-                process = psutil.Process(pids[1])
             name = process.name().lower()
         except psutil.Error:
             return cls([])
