@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from stages.command import parser, run
-from stages.dataset.aperio import read_regions
-from stages.dataset.images import LABELS_MAX, Labels, decode_image, read_rgb, write_labels
+from stages.dataset.aperio import Region, read_regions
+from stages.dataset.foreign import decode_mask
+from stages.dataset.images import LABELS_MAX, Labels, read_rgb, write_labels
 from stages.dataset.manifest import APERIO_XML, ImageRecord, read_records
 from stages.dataset.rasterise import rasterise
 from stages.errors import PipelineError
@@ -22,6 +23,7 @@ from stages.paths import MASKS, RAW
 
 SMALLEST_OUTLINE = 3  # vertices that can enclose an area
 CLIPPED = "clipped at the image's border"
+OUTSIDE_MAX = 0.5  # share of the regions that may lie outside the image
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def _from_outlines(
     height, width, _ = read_rgb(RAW / f"{image_id}.tif").shape
     annotation = RAW / f"{image_id}.xml"
     regions = read_regions(annotation)
+    _require_same_image(annotation, regions, height, width)
     try:
         labels, without_pixels = rasterise(
             [region.outline for region in regions], height, width, rasterisation
@@ -107,11 +110,32 @@ def _from_outlines(
     return labels, Count(image_id, len(regions), nuclei, len(dropped), clipped), remarks
 
 
+def _require_same_image(path: Path, regions: list[Region], height: int, width: int) -> None:
+    """Outlines that mostly miss the image are another's, and would make it one without nuclei."""
+    outlines = [region.outline for region in regions if len(region.outline)]
+    outside = [
+        outline
+        for outline in outlines
+        if np.any(outline.max(axis=0) < 0) or np.any(outline.min(axis=0) > (width, height))
+    ]
+    if len(outside) > OUTSIDE_MAX * len(outlines):
+        raise PipelineError(
+            f"{path}: {len(outside)} of {len(outlines)} regions lie outside the image of "
+            f"{width} x {height} pixels, so it belongs to another image; pair the right two"
+        )
+
+
 def _from_binary_mask(image_id: str) -> tuple[Labels, Count, list[Remark]]:
+    height, width, _ = read_rgb(RAW / f"{image_id}.tif").shape
     path = RAW / f"{image_id}.mask.png"
-    mask = decode_image(path.read_bytes(), name=str(path)).astype(bool)
+    mask = decode_mask(path.read_bytes(), name=str(path))
+    if mask.shape != (height, width):
+        raise PipelineError(
+            f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image has "
+            f"{width} x {height}; run `dvc repro extract`"
+        )
     # Neighbours by edge or corner: what the mask's own outline tracing would have joined.
-    number, components = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    number, components = cv2.connectedComponents(mask, connectivity=8)
     nuclei = number - 1
     if nuclei > LABELS_MAX:
         raise PipelineError(f"{path}: more than {LABELS_MAX} nuclei; cut it into smaller images")

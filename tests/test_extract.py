@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages import extract
+from stages.dataset.foreign import decode_mask
 from stages.dataset.images import read_rgb
 from stages.dataset.manifest import ImageRecord, read_records
-from stages.dataset.raw import binary_mask, microns_per_pixel, write_raw
+from stages.dataset.raw import microns_per_pixel, write_raw
 from stages.errors import PipelineError
 from stages.files import sha256_of
 
@@ -116,7 +117,7 @@ def test_masks_are_brought_to_0_and_255(
 
 def test_a_mask_in_colours_is_refused() -> None:
     with pytest.raises(PipelineError, match=r"a\.png: a mask in colours"):
-        binary_mask(pixels(1), name="a.png")
+        decode_mask(encoded(pixels(1), ".png"), name="a.png")
 
 
 def test_a_mask_of_another_size_names_both_files(raw: Raw) -> None:

@@ -3,12 +3,13 @@
 No name that stands in an archive is ever used as a path to write to: callers name each target.
 """
 
+import io
 import stat
 import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,10 @@ from stages.errors import PipelineError
 
 BLOCK = 1 << 20
 ENCRYPTED_FLAG = 0x1
+# Of the directory, which is read as a whole: the archives in use have under 20 kB.
+DIRECTORY_BYTES_MAX = 1 << 24
+# Only these are unpacked in pieces; of the others `zipfile` may hold gigabytes at once.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What `zipfile` and its decompressors raise for damaged or unsupported bytes.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -47,7 +52,19 @@ class Member:
 
     def __str__(self) -> str:
         """How an error names it."""
-        return f"{self.archive.name}: {self.path}"
+        # A name may hold line ends, or codes that a terminal obeys.
+        shown = (c if c.isprintable() else repr(c)[1:-1] for c in str(self.path))
+        return f"{self.archive.name}: {''.join(shown)}"
+
+
+class _BoundedFile(io.BufferedReader):
+    """An archive's file, of which no directory larger than the limit is read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As a file's; the directory is the only thing that `zipfile` reads by a declared size."""
+        if size is not None and size > DIRECTORY_BYTES_MAX:
+            raise zipfile.BadZipFile(f"a directory of {size} bytes")
+        return super().read(size)
 
 
 class SafeArchive:
@@ -62,8 +79,8 @@ class SafeArchive:
         members: its files in the archive's order, without folders.
 
     Raises:
-        PipelineError: it is no whole zip file, or a member is encrypted, is a link or device, or
-            has a path that leads out of a folder.
+        PipelineError: it is no whole zip file, or a member is encrypted, is a link or device, is
+            packed by a method that cannot be bounded, or has a path that leads out of a folder.
     """
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
@@ -73,15 +90,21 @@ class SafeArchive:
         if not path.is_file():
             raise PipelineError(f"{path}: no such file; run `python -m stages.download`")
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._file = _BoundedFile(io.FileIO(path))
+        except OSError as error:
+            raise PipelineError(
+                f"{path}: cannot be opened ({error.strerror}); check its permissions"
+            ) from error
+        try:
+            self._zip = zipfile.ZipFile(self._file)
+            self.members = tuple(self._checked_members())
         except DAMAGE as error:
+            self._file.close()
             raise PipelineError(
                 f"{path}: no whole zip file ({error}); delete it and fetch it again"
             ) from error
-        try:
-            self.members = tuple(self._checked_members())
         except BaseException:
-            self._zip.close()
+            self._file.close()
             raise
 
     def __enter__(self) -> "SafeArchive":
@@ -96,15 +119,25 @@ class SafeArchive:
     ) -> None:
         """Close it."""
         self._zip.close()
+        self._file.close()
 
-    def read(self, member: Member) -> bytes:
-        """A member's bytes."""
-        return b"".join(self._blocks(member))
+    def check_declared(self, members: Sequence[Member]) -> None:
+        """Refuse before the disk fills what already says that it unpacks to too much.
 
-    def unpack(self, member: Member, target: Path) -> None:
-        """Write a member's bytes to `target`, which must not exist yet."""
+        Raises:
+            PipelineError: the members' declared sizes add up to more than may be unpacked.
+        """
+        if sum(self._info(member).file_size for member in members) > self._max_bytes:
+            raise self._too_large()
+
+    def read(self, member: Member, *, most: int) -> bytes:
+        """A member's bytes, of which `most` are allowed, since they are held in memory."""
+        return b"".join(self._blocks(member, most))
+
+    def unpack(self, member: Member, target: Path, *, most: int) -> None:
+        """Write a member's bytes, at most `most`, to `target`, which must not exist yet."""
         with target.open("xb") as file:
-            for block in self._blocks(member):
+            for block in self._blocks(member, most):
                 file.write(block)
 
     def _checked_members(self) -> Iterator[Member]:
@@ -115,6 +148,8 @@ class SafeArchive:
                 self._refuse(path, "is a link or device")
             if info.flag_bits & ENCRYPTED_FLAG:
                 self._refuse(path, "is encrypted")
+            if info.compress_type not in METHODS:
+                self._refuse(path, f"is packed by method {info.compress_type}, not by Deflate")
             # Zips made on Windows by older tools have "\" at the end of folders.
             is_folder = kind == stat.S_IFDIR or info.filename.endswith(("/", "\\"))
             if path.parts and not is_folder:
@@ -134,10 +169,17 @@ class SafeArchive:
             "pack the archive again without it if you trust the rest"
         )
 
-    def _blocks(self, member: Member) -> Iterator[bytes]:
+    def _info(self, member: Member) -> zipfile.ZipInfo:
+        return self._zip.infolist()[member.index]
+
+    def _blocks(self, member: Member, most: int) -> Iterator[bytes]:
+        left = most
         try:
-            with self._zip.open(self._zip.infolist()[member.index]) as file:
+            with self._zip.open(self._info(member)) as file:
                 while block := file.read(BLOCK):
+                    left -= len(block)
+                    if left < 0:
+                        self._refuse(member.path, f"unpacks to more than {most} bytes")
                     self._count(len(block))
                     yield block
         except DAMAGE as error:
@@ -149,10 +191,13 @@ class SafeArchive:
     def _count(self, size: int) -> None:
         self._unpacked += size
         if self._unpacked > self._max_bytes:
-            raise PipelineError(
-                f"{self._path}: unpacks to more than {self._max_bytes} bytes; "
-                "raise extract.max_bytes in params.yaml if that is right"
-            )
+            raise self._too_large()
+
+    def _too_large(self) -> PipelineError:
+        return PipelineError(
+            f"{self._path}: unpacks to more than {self._max_bytes} bytes; "
+            "raise extract.max_bytes in params.yaml if that is right"
+        )
 
 
 def archive_paths(folder: Path) -> list[Path]:

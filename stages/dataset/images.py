@@ -1,4 +1,7 @@
-"""Reading and writing images and label maps."""
+"""Reading and writing images and label maps.
+
+OpenCV decodes what the pipeline wrote itself; images of others go through `stages.dataset.foreign`.
+"""
 
 from pathlib import Path
 
@@ -6,10 +9,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stages.dataset.foreign import decode_rgb
 from stages.errors import PipelineError
 
 RGB = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint16]
+# What OpenCV has to say of damaged files would stand beside the one line that an error is.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 LABELS_MAX = int(np.iinfo(np.uint16).max)
 
 
@@ -36,15 +43,9 @@ def read_rgb(path: Path) -> RGB:
     """An image as (height, width, 3) uint8 RGB.
 
     Raises:
-        PipelineError: it cannot be decoded, or is not 8-bit with three channels.
+        PipelineError: see `stages.dataset.foreign.decode_rgb`.
     """
-    decoded = decode_image(path.read_bytes(), name=str(path))
-    if decoded.dtype != np.uint8 or decoded.ndim != 3 or decoded.shape[2] != 3:
-        raise PipelineError(
-            f"{path}: expected 8-bit RGB, found {decoded.dtype} of shape {decoded.shape}; "
-            "convert it to 8-bit RGB"
-        )
-    return np.ascontiguousarray(decoded[..., ::-1]).astype(np.uint8, copy=False)
+    return decode_rgb(path.read_bytes(), name=str(path))
 
 
 def read_labels(path: Path) -> Labels:

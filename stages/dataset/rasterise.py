@@ -10,6 +10,9 @@ A pixel of convention is worth 0.06 Dice on this data set, so the rule is fixed 
   even-odd rule, with no shift of the vertices.
 """
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +25,15 @@ Integers = npt.NDArray[np.int64]
 
 SUBPIXELS = 5  # of poly2mask, along each axis
 MATLAB_SHIFT = 0.5  # from 1-based pixel centres to 0-based pixel edges
+
+BLOCK = 200_000  # pixels of outline that are traced at once
+# Of all outlines of an image, in pixels: a thousand times what the challenge's densest has. Tracing
+# takes time in proportion, so an image of wild outlines would otherwise take days.
+OUTLINES_MAX = 50_000_000
+# Of the boxes around all outlines, in areas of the image (counted as no less than SMALL_IMAGE).
+OVERLAP_MAX = 100
+SMALL_IMAGE = 1_000_000  # pixels
+NOTHING = np.zeros(0, np.int64)
 
 
 def region_pixels(
@@ -38,7 +50,10 @@ def region_pixels(
     Returns:
         Row and column indices of the pixels; empty where the region has no area.
     """
-    columns, rows = _OUTLINE_CROSSINGS[rasterisation](outline, height, width)
+    crossings_of = _EDGE_CROSSINGS[rasterisation]
+    found = [crossings_of(*edges, height, width) for edges in _blocks_of_edges(outline)]
+    columns = np.concatenate([columns for columns, _ in found] or [NOTHING])
+    rows = np.concatenate([rows for _, rows in found] or [NOTHING])
     if len(columns) == 0:
         return columns, rows
     # A closed outline crosses each column an even number of times, and between an odd and an even
@@ -51,11 +66,31 @@ def region_pixels(
     return found_rows + top, found_columns + left
 
 
-def _official_crossings(outline: Outline, height: int, width: int) -> tuple[Integers, Integers]:
-    """Columns, and in each the first row below a crossing of the outline, as `rleFrPoly` does."""
-    # Truncation towards zero, as C's conversion to int does; it differs from floor below zero.
-    grid = np.trunc(SUBPIXELS * (outline - MATLAB_SHIFT) + 0.5).astype(np.int64)
-    along, across = _trace(grid)
+def edge_lengths(outline: Outline) -> npt.NDArray[np.float64]:
+    """How many pixels each edge of a closed outline passes along its longer axis."""
+    if len(outline) == 0:
+        return np.zeros(0)
+    lengths: npt.NDArray[np.float64] = np.abs(np.roll(outline, -1, axis=0) - outline).max(axis=1)
+    return lengths
+
+
+def _blocks_of_edges(outline: Outline) -> Iterator[tuple[Outline, Outline]]:
+    """Starts and ends of an outline's edges, in blocks that bound what is held at once.
+
+    An edge begins where the last one ended, so no crossing is lost or doubled between two blocks.
+    """
+    ends = np.roll(outline, -1, axis=0)
+    block = (np.cumsum(edge_lengths(outline) + 1) / BLOCK).astype(np.int64)
+    cuts = np.flatnonzero(np.diff(block)) + 1
+    for first, last in itertools.pairwise([0, *cuts.tolist(), len(outline)]):
+        yield outline[first:last], ends[first:last]
+
+
+def _official_crossings(
+    start: Outline, end: Outline, height: int, width: int
+) -> tuple[Integers, Integers]:
+    """Columns, and in each the first row below a crossing of the edges, as `rleFrPoly` does."""
+    along, across = _trace(_on_grid(start), _on_grid(end))
     step = np.flatnonzero(along[1:] != along[:-1]) + 1
     # A crossing lies between two sub-columns; it counts if the left one is a pixel's central one.
     column = np.minimum(along[step], along[step - 1])
@@ -68,9 +103,13 @@ def _official_crossings(outline: Outline, height: int, width: int) -> tuple[Inte
     return column[keep], first.astype(np.int64)
 
 
-def _trace(grid: Integers) -> tuple[Integers, Integers]:
-    """Every grid point along the closed outline, edge after edge, both ends of each included."""
-    start, end = grid, np.roll(grid, -1, axis=0)
+def _on_grid(vertices: Outline) -> Integers:
+    # Truncation towards zero, as C's conversion to int does; it differs from floor below zero.
+    return np.trunc(SUBPIXELS * (vertices - MATLAB_SHIFT) + 0.5).astype(np.int64)
+
+
+def _trace(start: Integers, end: Integers) -> tuple[Integers, Integers]:
+    """Every grid point along successive edges, both ends of each included."""
     dx, dy = np.abs(end - start).T
     steps = np.maximum(dx, dy)
     flat = dx >= dy
@@ -81,7 +120,7 @@ def _trace(grid: Integers) -> tuple[Integers, Integers]:
     rise = np.where(flat, high[:, 1] - low[:, 1], high[:, 0] - low[:, 0])
     slope = rise / np.maximum(steps, 1)  # a repeated vertex has no steps and no slope
 
-    edge = np.repeat(np.arange(len(grid)), steps + 1)
+    edge = np.repeat(np.arange(len(start)), steps + 1)
     first = np.concatenate([[0], np.cumsum(steps + 1)[:-1]])
     position = np.arange(len(edge)) - first[edge]
     position = np.where(flip[edge], steps[edge] - position, position)
@@ -95,23 +134,24 @@ def _trace(grid: Integers) -> tuple[Integers, Integers]:
     )
 
 
-def _center_crossings(outline: Outline, height: int, width: int) -> tuple[Integers, Integers]:
+def _center_crossings(
+    start: Outline, end: Outline, height: int, width: int
+) -> tuple[Integers, Integers]:
     """Columns, and in each the first row whose pixel centre lies below a crossing."""
-    start, end = outline, np.roll(outline, -1, axis=0)
     left = np.minimum(start[:, 0], end[:, 0])
     right = np.maximum(start[:, 0], end[:, 0])
     # Columns j with left <= j + 0.5 < right: half-open, so a shared vertex counts once.
     first = np.clip(np.ceil(left - 0.5), 0, width).astype(np.int64)
     last = np.clip(np.ceil(right - 0.5), 0, width).astype(np.int64)
     count = np.maximum(last - first, 0)
-    edge = np.repeat(np.arange(len(outline)), count)
+    edge = np.repeat(np.arange(len(start)), count)
     column = first[edge] + np.arange(len(edge)) - (np.cumsum(count) - count)[edge]
     run = (end[:, 0] - start[:, 0])[edge]
     y = start[edge, 1] + (column + 0.5 - start[edge, 0]) * (end[:, 1] - start[:, 1])[edge] / run
     return column, np.clip(np.ceil(y - 0.5), 0, height).astype(np.int64)
 
 
-_OUTLINE_CROSSINGS = {"official": _official_crossings, "center": _center_crossings}
+_EDGE_CROSSINGS = {"official": _official_crossings, "center": _center_crossings}
 
 
 def rasterise(
@@ -130,8 +170,10 @@ def rasterise(
         (no area, outside the image, or covered by earlier ones), which have no label.
 
     Raises:
-        PipelineError: more nuclei than 16 bits can number.
+        PipelineError: more nuclei than 16 bits can number, or outlines of a length that no nuclei
+            of one image have.
     """
+    _require_bounded(outlines, height, width)
     labels = np.zeros((height, width), np.uint16)
     without_pixels = []
     nuclei = 0
@@ -148,3 +190,22 @@ def rasterise(
             )
         labels[rows[free], columns[free]] = nuclei
     return labels, without_pixels
+
+
+def _require_bounded(outlines: list[Outline], height: int, width: int) -> None:
+    length = area = 0.0
+    for outline in outlines:
+        if len(outline) == 0:
+            continue
+        length += float(edge_lengths(outline).sum())
+        box = np.clip(outline, 0, (width, height))
+        area += float(np.prod(box.max(axis=0) - box.min(axis=0)))
+    if length > OUTLINES_MAX:
+        found = f"outlines of more than {OUTLINES_MAX} pixels in all"
+    elif area > OVERLAP_MAX * max(height * width, SMALL_IMAGE):
+        found = f"regions that cover the image more than {OVERLAP_MAX} times"
+    else:
+        return
+    raise PipelineError(
+        f"{found}, as nuclei never do; export the annotation from Aperio ImageScope again"
+    )

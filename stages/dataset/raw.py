@@ -2,21 +2,21 @@
 
 import csv
 import io
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
 from tqdm import tqdm
 
+from stages.dataset.aperio import BYTES_MAX as XML_BYTES_MAX
 from stages.dataset.archives import Member, SafeArchive
-from stages.dataset.images import RGB, decode_image, read_rgb, write_rgb
+from stages.dataset.foreign import BYTES_MAX as IMAGE_BYTES_MAX
+from stages.dataset.foreign import decode_mask, decode_rgb
+from stages.dataset.images import RGB, write_rgb
 from stages.dataset.layouts import ImageFiles, describe_ignored, recognise
 from stages.dataset.manifest import APERIO_XML, BINARY_MASK, ImageRecord
 from stages.dataset.protocol import UNKNOWN_ORGAN, organ_of
@@ -25,9 +25,11 @@ from stages.files import sha256_of
 
 # A 40x objective; what the challenge's images were scanned with.
 DEFAULT_UM_PER_PIXEL = 0.25
+# From an electron microscope's to a magnifying glass's; a number outside is a damaged one.
+UM_PER_PIXEL_RANGE = (0.001, 100.0)
 RESOLUTION_ATTRIBUTE = "MicronsPerPixel"
 ORGAN_COLUMNS = ("id", "organ")
-FOREGROUND = 255
+TABLE_BYTES_MAX = 1 << 20
 
 
 def write_raw(archives: Sequence[Path], folder: Path, *, max_bytes: int) -> list[ImageRecord]:
@@ -52,6 +54,9 @@ def write_raw(archives: Sequence[Path], folder: Path, *, max_bytes: int) -> list
         layout = recognise([member for archive in opened.values() for member in archive.members])
         if layout.ignored:
             print(describe_ignored(layout.ignored), file=sys.stderr)
+        for path, archive in opened.items():
+            used = [m for files in layout.images for m in (files.image, files.annotation)]
+            archive.check_declared([member for member in used if member.archive == path])
         organs = _organs(opened, layout.organ_tables)
         masks = sum(files.kind == BINARY_MASK for files in layout.images)
         if masks:
@@ -79,26 +84,8 @@ def microns_per_pixel(path: Path) -> float:
         stated = float(root.get(RESOLUTION_ATTRIBUTE, ""))
     except (ParseError, DefusedXmlException, StopIteration, ValueError, LookupError):
         return DEFAULT_UM_PER_PIXEL
-    return stated if math.isfinite(stated) and stated > 0 else DEFAULT_UM_PER_PIXEL
-
-
-def binary_mask(decoded: npt.NDArray[np.generic], *, name: str) -> npt.NDArray[np.uint8]:
-    """A decoded mask image as (height, width) uint8, 0 background and 255 nuclei.
-
-    Args:
-        decoded: (height, width), or (height, width, 3 or 4) with equal colour channels; whatever is
-            not 0 is nucleus. A fourth channel is opacity and does not count.
-        name: what an error calls it.
-
-    Raises:
-        PipelineError: the colour channels differ, so the image is no mask.
-    """
-    if decoded.ndim == 3:
-        colours = decoded[..., :3]
-        if not np.array_equal(colours, np.broadcast_to(colours[..., :1], colours.shape)):
-            raise PipelineError(f"{name}: a mask in colours; save it with one channel, 0 and 255")
-        decoded = colours[..., 0]
-    return np.where(decoded != 0, np.uint8(FOREGROUND), np.uint8(0))
+    least, most = UM_PER_PIXEL_RANGE
+    return stated if least <= stated <= most else DEFAULT_UM_PER_PIXEL
 
 
 def _write_image(
@@ -110,11 +97,12 @@ def _write_image(
     um_per_pixel = DEFAULT_UM_PER_PIXEL
     if files.kind == APERIO_XML:
         annotation_path = folder / f"{files.id}.xml"
-        annotations.unpack(files.annotation, annotation_path)
+        annotations.unpack(files.annotation, annotation_path, most=XML_BYTES_MAX)
         um_per_pixel = microns_per_pixel(annotation_path)
     else:
         annotation_path = folder / f"{files.id}.mask.png"
-        _write_mask(annotations.read(files.annotation), annotation_path, files, image)
+        content = annotations.read(files.annotation, most=IMAGE_BYTES_MAX)
+        _write_mask(content, annotation_path, files, image)
     return ImageRecord(
         id=files.id,
         organ=organ_of(files.id) or organs.get(files.id.casefold(), UNKNOWN_ORGAN),
@@ -127,27 +115,19 @@ def _write_image(
 
 
 def _write_tif(archive: SafeArchive, member: Member, path: Path) -> RGB:
+    content = archive.read(member, most=IMAGE_BYTES_MAX)
+    image = decode_rgb(content, name=str(member))
     # A TIF is kept byte for byte; a PNG becomes a TIF of the same pixels.
-    is_tif = member.path.suffix.lower() != ".png"
-    unpacked = path if is_tif else path.with_name(f"{path.stem}.png")
-    archive.unpack(member, unpacked)
-    try:
-        image = read_rgb(unpacked)
-    except (PipelineError, cv2.error) as error:
-        # OpenCV raises for what is empty or too large; the file's name here is a temporary one.
-        reason = str(error).replace(str(unpacked), str(member))
-        raise PipelineError(reason if str(member) in reason else f"{member}: {reason}") from error
-    if not is_tif:
+    if member.path.suffix.lower() == ".png":
         write_rgb(path, image)
-        unpacked.unlink()
+    else:
+        path.write_bytes(content)
     return image
 
 
 def _write_mask(content: bytes, path: Path, files: ImageFiles, image: RGB) -> None:
     name = str(files.annotation)
-    if not content:
-        raise PipelineError(f"{name}: an empty file; fetch or export it again")
-    mask = binary_mask(decode_image(content, name=name), name=name)
+    mask = decode_mask(content, name=name)
     if mask.shape != image.shape[:2]:
         raise PipelineError(
             f"{name}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image {files.image} has "
@@ -161,7 +141,9 @@ def _organs(opened: dict[Path, SafeArchive], tables: list[Member]) -> dict[str, 
     """Organ by id with letter case folded, from all tables `organs.csv`."""
     organs: dict[str, str] = {}
     for table in tables:
-        for image_id, organ in _organ_rows(opened[table.archive].read(table), name=str(table)):
+        for image_id, organ in _organ_rows(
+            opened[table.archive].read(table, most=TABLE_BYTES_MAX), name=str(table)
+        ):
             if organs.setdefault(image_id.casefold(), organ) != organ:
                 raise PipelineError(
                     f"{table}: {image_id} is {organ} here and {organs[image_id.casefold()]} "

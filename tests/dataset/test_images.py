@@ -58,7 +58,7 @@ def test_rgb_of_another_kind_is_refused_by_name(
 ) -> None:
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), image)
-    with pytest.raises(PipelineError, match=r"a\.png: expected 8-bit RGB, found uint\d+ of shape"):
+    with pytest.raises(PipelineError, match=r"a\.png: expected 8-bit RGB, found "):
         read_rgb(path)
 
 
