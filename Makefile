@@ -13,7 +13,7 @@ TESTED := $(VENV)/.tested-$(shell { git ls-files -z -co --exclude-standard | xar
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help repro test retest lint bench train-parallel monuseg monuseg-cpu clean environment environment-dev environment-gpu environment-bench
+.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu clean environment environment-dev environment-gpu environment-bench
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -35,6 +35,9 @@ $(TESTED): | environment-dev
 	python -m pytest -q
 	@rm -f $(VENV)/.tested-*
 	@touch $@
+
+test-long: environment-dev  ## what takes too long for `make test`: interruptions drawn over all stages
+	python -m pytest -q -s -m long
 
 lint: environment-dev
 	ruff check .
