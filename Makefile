@@ -13,7 +13,7 @@ TESTED := $(VENV)/.tested-$(shell { git ls-files -z -co --exclude-standard | xar
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu clean environment environment-dev environment-gpu environment-bench
+.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu fuzz clean environment environment-dev environment-gpu environment-bench environment-fuzz
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -58,13 +58,20 @@ monuseg-cpu: environment  ## MoNuSeg at a size for two CPU cores (SET="key=value
 bench: environment-bench  ## time the parts that images and crops pass one by one
 	python -m pytest -q -o python_files='bench_*.py' tests/benchmarks
 
+FUZZ_SECONDS ?= 600
+fuzz: environment-fuzz  ## look for bytes that break the readers of XML, archives, params (FUZZ_SECONDS=600 each)
+	for reader in annotations archives params; do python -m tests.fuzz.fuzz_$$reader \
+		.scratch/fuzz/$$reader --seconds $(FUZZ_SECONDS) || exit 1; done
+	@! find .scratch/fuzz -path '*/findings/*' | grep .
+
 # An environment is remade when what it is made from changes; else these take no time.
 environment: $(VENV)/.requirements
 environment-dev: $(VENV)/.requirements-dev
 environment-gpu: $(VENV)/.requirements-gpu
 environment-bench: $(VENV)/.requirements-bench
+environment-fuzz: $(VENV)/.requirements-fuzz
 
-STAMPS := $(addprefix $(VENV)/.,requirements requirements-dev requirements-gpu requirements-bench)
+STAMPS := $(addprefix $(VENV)/.,requirements requirements-dev requirements-gpu requirements-bench requirements-fuzz)
 $(STAMPS): $(VENV)/.%: %.txt requirements.txt requirements-compute.txt constraints.txt | $(VENV)/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r $*.txt
 	@touch $@

@@ -1,0 +1,141 @@
+"""What readers of foreign bytes promise, whatever the bytes are.
+
+Either a result that is whole in itself, or a `PipelineError` of one line; never another exception.
+Each function here takes any bytes and says whether they were "read" or "refused". It knows no
+fuzzer: what a fuzzer found is tested by the same functions in `make test`.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+
+from stages.check import check_params
+from stages.dataset.aperio import COORDINATE_LIMIT, Region, read_regions
+from stages.dataset.images import decode_image, read_rgb
+from stages.dataset.manifest import APERIO_XML, ImageRecord
+from stages.dataset.rasterise import rasterise
+from stages.dataset.raw import microns_per_pixel, write_raw
+from stages.errors import PipelineError
+from stages.graph import PARAMS_FILES, blocks
+from stages.params.block import read_params, validated
+
+Outcome = Literal["read", "refused"]
+
+HEIGHT, WIDTH = 29, 37  # of the image that fuzzed outlines lie on
+ARCHIVE_MAX_BYTES = 1 << 20
+# Longer, and a terminal shows no line but a page.
+MESSAGE_MAX = 2000
+
+BLOCKS = blocks(PARAMS_FILES.glob("*.py"))
+
+
+def annotation(content: bytes) -> Outcome:
+    """An Aperio XML file: read, and painted by both rules of rasterisation."""
+
+    def read(folder: Path) -> None:
+        path = folder / "TCGA-A.xml"
+        path.write_bytes(content)
+        resolution = microns_per_pixel(path)
+        assert math.isfinite(resolution)
+        assert resolution > 0
+        _check_regions(read_regions(path), HEIGHT, WIDTH)
+
+    return _outcome(read)
+
+
+def archive(content: bytes) -> Outcome:
+    """A zip archive: unpacked to a folder of images and annotations that later stages can read."""
+
+    def read(folder: Path) -> None:
+        path, raw = folder / "train.zip", folder / "raw"
+        path.write_bytes(content)
+        raw.mkdir()
+        try:
+            records = write_raw([path], raw, max_bytes=ARCHIVE_MAX_BYTES)
+        finally:
+            # Nothing is ever written anywhere else.
+            assert {entry.name for entry in folder.iterdir()} == {"train.zip", "raw"}
+        assert records
+        assert [record.id for record in records] == sorted({record.id for record in records})
+        names = {name for record in records for name in _names(record)}
+        assert {entry.name for entry in raw.iterdir()} == names
+        for record in records:
+            _check_image(record, raw)
+
+    return _outcome(read)
+
+
+def params(content: bytes) -> Outcome:
+    """A params.yaml: each block that it has validated, and then the whole."""
+
+    def read(folder: Path) -> None:
+        path = folder / "params.yaml"
+        path.write_bytes(content)
+        found = read_params(path)
+        for block in BLOCKS:
+            if block.key in found:
+                try:
+                    validated(block, block.select(found), where=f"params.yaml: {block.key}")
+                except PipelineError as error:
+                    _check_line(error)
+        check_params(path)
+
+    return _outcome(read)
+
+
+def _outcome(read: Callable[[Path], None]) -> Outcome:
+    with TemporaryDirectory() as folder, redirect_stderr(StringIO()):
+        try:
+            read(Path(folder))
+        except PipelineError as error:
+            _check_line(error)
+            return "refused"
+    return "read"
+
+
+def _check_line(error: PipelineError) -> None:
+    line = str(error)
+    assert line.strip(), "an empty message"
+    assert len(line.splitlines()) == 1, f"more than one line: {line[:MESSAGE_MAX]!r}"
+    assert len(line) <= MESSAGE_MAX, f"{len(line)} characters: {line[:MESSAGE_MAX]!r}"
+
+
+def _check_regions(regions: list[Region], height: int, width: int) -> None:
+    places = [(region.layer, region.number) for region in regions]
+    assert places == sorted(set(places))
+    for region in regions:
+        assert region.outline.dtype == np.float64
+        assert region.outline.shape == (len(region.outline), 2)
+        assert (np.abs(region.outline) <= COORDINATE_LIMIT).all()
+    outlines = [region.outline for region in regions]
+    for rule in ("official", "center"):
+        labels, without_pixels = rasterise(outlines, height, width, rule)
+        assert (labels.dtype, labels.shape) == (np.uint16, (height, width))
+        assert without_pixels == sorted(set(without_pixels) & set(range(len(regions))))
+        nuclei = len(regions) - len(without_pixels)
+        assert np.unique(labels[labels > 0]).tolist() == list(range(1, nuclei + 1))
+
+
+def _names(record: ImageRecord) -> tuple[str, str]:
+    suffix = "xml" if record.annotation == APERIO_XML else "mask.png"
+    return f"{record.id}.tif", f"{record.id}.{suffix}"
+
+
+def _check_image(record: ImageRecord, raw: Path) -> None:
+    image_path, annotation_path = (raw / name for name in _names(record))
+    image = read_rgb(image_path)
+    assert min(image.shape) >= 1
+    assert math.isfinite(record.um_per_pixel)
+    assert record.um_per_pixel > 0
+    if record.annotation == APERIO_XML:
+        _check_regions(read_regions(annotation_path), *image.shape[:2])
+    else:
+        mask = decode_image(annotation_path.read_bytes(), name=str(annotation_path))
+        assert (mask.dtype, mask.shape) == (np.uint8, image.shape[:2])
+        assert set(np.unique(mask).tolist()) <= {0, 255}

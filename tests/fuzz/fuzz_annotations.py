@@ -1,0 +1,18 @@
+"""Coverage-guided fuzzing of the Aperio XML reader and the rasterisation; see `make fuzz`."""
+
+import atheris
+
+with atheris.instrument_imports(include=["stages.dataset", "defusedxml", "xml.etree"]):
+    from tests.fuzz import contracts
+
+from tests.fuzz import mutations, seeds
+from tests.fuzz.fuzzing import fuzz
+
+if __name__ == "__main__":
+    fuzz(
+        contracts.annotation,
+        seeds=seeds.annotations(),
+        words=seeds.XML_WORDS,
+        mutation=mutations.xml,
+        longest=4096,
+    )
