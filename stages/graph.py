@@ -27,6 +27,10 @@ DVC_YAML = Path("dvc.yaml")
 REGISTRY = Path("stages/models/registry.py")
 MODEL_FILES = Path("stages/models")
 PARAMS_FILES = Path("stages/params")
+BACKEND = Path("stages/backend.py")
+# These import by names that only a run knows: models, whose code `_models_code` lists; frameworks.
+BY_NAME = frozenset({REGISTRY, BACKEND})
+IMPORTERS = frozenset({"import_module", "__import__", "run_module", "run_path"})
 ENSEMBLE_ROW = "ensemble"
 BASELINE_ROW = "otsu"
 ITEM_CODE = "${item.code}"  # the file or folder of the model that a stage is made for
@@ -106,8 +110,12 @@ def updated_graph(text: str, models: list[str]) -> str:
 def closure(module: str) -> set[Path]:
     """The files of the project that importing a module loads, directly or through others.
 
-    Imports within functions count too, and so does the `__init__.py` of every package on the way.
-    Models, which are looked up by name, do not.
+    Imports within functions count too, and so do the `__init__.py` of every package on the way and
+    `importlib.import_module` of a name that stands there. Models, which are looked up by name, do
+    not.
+
+    Raises:
+        PipelineError: an import that cannot be followed.
     """
     found: set[Path] = set()
     pending = [module]
@@ -140,6 +148,23 @@ def _imported(file: Path) -> Iterable[str]:
                 raise PipelineError(f"{file}, line {node.lineno}: write the import in full")
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and _called(node) in IMPORTERS:
+            name = node.args[0] if node.args else None
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                yield name.value
+            elif file not in BY_NAME:
+                raise PipelineError(
+                    f"{file}, line {node.lineno}: an import that dvc.yaml's lists cannot follow; "
+                    "write it as a statement, or with the name in full"
+                )
+
+
+def _called(call: ast.Call) -> str:
+    """The last part of the name of what is called."""
+    called = call.func
+    if isinstance(called, ast.Attribute):
+        return called.attr
+    return called.id if isinstance(called, ast.Name) else ""
 
 
 def blocks(code: Iterable[Path]) -> list[type[Block]]:

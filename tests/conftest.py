@@ -2,11 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.repository import Project, Smoke, copy_of_the_repository
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,3 +56,27 @@ def set_params(project: Path) -> SetParams:
         file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     return change
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
+    """Run the graph at preset `smoke`, once; use `graph` to change anything in it."""
+    caches, reads = tmp_path_factory.mktemp("caches"), tmp_path_factory.mktemp("reads")
+    project = copy_of_the_repository(tmp_path_factory.mktemp("project"), caches)
+    project.python("stages.preset", "smoke")
+    plain = project.environment
+    project.environment = plain | {
+        "PYTHONPATH": str(ROOT / "tests/watch"),
+        "MONUSEG_TEST_WATCH": str(reads),
+    }
+    ran = project.repro()
+    project.environment = plain
+    project.commit()
+    return Smoke(project, ran, reads)
+
+
+@pytest.fixture
+def graph(smoke: Smoke) -> Iterator[Project]:
+    """The graph after its run; what a test changes is taken back."""
+    yield smoke.project
+    smoke.project.restore()

@@ -364,6 +364,42 @@ def test_blocks_are_those_that_a_module_itself_defines() -> None:
     assert blocks([Path("stages/train.py"), Path("stages/params/__init__.py")]) == []
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def late(importlib):\n    importlib.import_module('stages.dataset.aperio')\n",
+        "from importlib import import_module\nimport_module('stages.dataset.aperio')\n",
+        "__import__('stages.dataset.aperio')\n",
+        "class Late:\n    from stages.dataset import aperio\n",
+        "if True:\n    import stages.dataset.aperio as other\n",
+    ],
+)
+def test_an_import_in_any_form_is_followed(copy: Path, code: str) -> None:
+    before = closure("stages.baseline")
+    append(copy / "stages/inference/otsu.py", code)
+    added = closure("stages.baseline") - before
+    assert Path("stages/dataset/aperio.py") in added
+    # What that imports in turn, too.
+    assert added == closure("stages.dataset.aperio") - before
+
+
+def test_packages_on_the_way_count(copy: Path) -> None:
+    (copy / "stages/dataset/__init__.py").write_text("import stages.scoring.pixels\n")
+    assert {Path("stages/scoring/__init__.py"), Path("stages/scoring/pixels.py")} <= closure(
+        "stages.masks"
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import_module(name)", "importlib.import_module(f'stages.{name}')", "runpy.run_path(x)"],
+)
+def test_an_import_that_nothing_can_follow_is_refused(copy: Path, code: str) -> None:
+    append(copy / "stages/files.py", f"def late(name):\n    {code}\n")
+    with pytest.raises(PipelineError, match=r"files\.py, line \d+: an import that .* in full"):
+        updated(copy)
+
+
 # The command
 
 
