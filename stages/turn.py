@@ -1,5 +1,6 @@
 """One run of a stage at a time in a project: its lock, and what a killed run left behind."""
 
+import errno
 import fcntl
 import os
 import re
@@ -27,6 +28,9 @@ OPTIONS = ("debug",)  # arguments that do not tell what a stage works on
 UNFINISHED = ".writing-"  # how the names of temporary folders begin
 # Between a stage's name and what is random in a folder's; in no name of a model or row.
 END_OF_NAME = "="
+
+# What network file systems without locks answer.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 LOOK = 0.05  # seconds between two attempts
 SAID_AFTER = 1.0  # seconds of waiting, which need no explanation
@@ -95,6 +99,10 @@ def _locked(lock: IO[str]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        print(f"{lock.name}: no locks on this file system; run one dvc at a time", file=sys.stderr)
     return True
 
 

@@ -1,9 +1,11 @@
 """Tests of `stages.turn`."""
 
+import errno
 import fcntl
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,6 +66,21 @@ def test_no_stage_and_no_project_need_no_lock(project: Path) -> None:
     (project / "params.yaml").unlink()
     with turn_of("masks"):
         assert not (project / ".scratch").exists()
+
+
+def test_a_file_system_without_locks_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(code: int, *arguments: object) -> None:
+        raise OSError(code, "as the system says")
+
+    monkeypatch.setattr(fcntl, "flock", partial(fail, errno.ENOLCK))
+    with turn_of("masks"):
+        assert prefix() == ".writing-masks="
+    assert capsys.readouterr().err.endswith("run one dvc at a time\n")
+    monkeypatch.setattr(fcntl, "flock", partial(fail, errno.EIO))
+    with pytest.raises(OSError, match="as the system says"), turn_of("masks"):
+        pass
 
 
 def test_the_next_run_waits_and_says_so(slow: SlowProject) -> None:
