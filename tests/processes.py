@@ -64,6 +64,8 @@ def main(arguments: argparse.Namespace) -> None:
     out = Path("data", "masks", vars(arguments).get("row", ""))
     with replacing_folder(out) as folder:
         parallel_map(partial(draw, folder=folder, mode=MODE), ["a", "b", "c"], title="draw")
+    if MODE == "after":
+        time.sleep(60)
 
 
 if MODE == "busy":

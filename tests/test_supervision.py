@@ -185,6 +185,20 @@ def test_a_signal_to_all_of_dvc_leaves_nothing(
     assert project.written() == []
 
 
+def test_an_out_of_a_killed_stage_is_not_trusted(project: SlowProject) -> None:
+    project.mode("after")
+    repro = project.dvc()
+    wait_until((project.folder / "data/masks/c").exists)
+    os.killpg(repro.pid, SIGKILL)
+    repro.wait()
+    none_left(project.environment)
+    assert project.written() == WHOLE
+    project.mode("quick")
+    assert project.dvc().wait(60) == 0
+    assert (project.folder / "began").exists(), "the stage did not run again"
+    assert project.written() == WHOLE
+
+
 def test_dvc_alone_ignores_ctrl_c_while_a_stage_runs(project: SlowProject) -> None:
     project.mode("until allowed")
     repro = project.dvc()
