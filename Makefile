@@ -13,7 +13,7 @@ TESTED := $(VENV)/.tested-$(shell { git ls-files -z -co --exclude-standard | xar
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu fuzz clean environment environment-dev environment-gpu environment-bench environment-fuzz
+.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu fuzz check-reference clean environment environment-dev environment-gpu environment-bench environment-fuzz
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -54,6 +54,9 @@ monuseg: environment-gpu  ## the real run: MoNuSeg from Google Drive, full-size 
 monuseg-cpu: environment  ## MoNuSeg at a size for two CPU cores (SET="key=value ..." to change more)
 	python -m stages.preset monuseg-cpu $(SET)
 	$(MAKE) --no-print-directory repro
+
+check-reference: environment  ## compare metrics/ with those of a git revision or folder (REFERENCE=HEAD)
+	@python -m stages.check_reference $(REFERENCE)
 
 bench: environment-bench  ## time the parts that images and crops pass one by one
 	python -m pytest -q -o python_files='bench_*.py' tests/benchmarks
