@@ -6,11 +6,11 @@ that is stored turned, takes inks for colours, and logs where it should fail.
 
 import io
 import os
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ DAMAGE = (
 PNG_BIT_DEPTH = 24  # where the byte stands in the file
 TIF_BITS, TIF_SAMPLES = 258, 277  # tags
 ORIENTATION, UPRIGHT = 0x0112, 1  # of Exif, and of TIF
+STANDARD_ERROR = 2  # file descriptor
 OPAQUE = 255
 FOREGROUND = 255
 KINDS = {
@@ -194,12 +195,12 @@ def _quiet() -> Iterator[None]:
     Their words would stand beside the one line that an error is; whether they failed is told by an
     exception. The file descriptor belongs to all threads, so one at a time.
     """
-    with _ONE_AT_A_TIME, warnings.catch_warnings(), tempfile.TemporaryFile() as unread:
+    with _ONE_AT_A_TIME, warnings.catch_warnings(), Path(os.devnull).open("wb") as nowhere:
         warnings.simplefilter("ignore")
-        kept = os.dup(2)
+        kept = os.dup(STANDARD_ERROR)
         try:
-            os.dup2(unread.fileno(), 2)
+            os.dup2(nowhere.fileno(), STANDARD_ERROR)
             yield
         finally:
-            os.dup2(kept, 2)
+            os.dup2(kept, STANDARD_ERROR)
             os.close(kept)

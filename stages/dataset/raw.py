@@ -51,25 +51,30 @@ def write_raw(archives: Sequence[Path], folder: Path, *, max_bytes: int) -> list
         opened = {
             path: stack.enter_context(SafeArchive(path, max_bytes=max_bytes)) for path in archives
         }
+        for path, archive in opened.items():
+            if not archive.members:
+                raise PipelineError(f"{path}: an empty zip file; fetch or pack it again")
         layout = recognise([member for archive in opened.values() for member in archive.members])
-        if layout.ignored:
-            print(describe_ignored(layout.ignored), file=sys.stderr)
         for path, archive in opened.items():
             used = [m for files in layout.images for m in (files.image, files.annotation)]
             archive.check_declared([member for member in used if member.archive == path])
         organs = _organs(opened, layout.organ_tables)
-        masks = sum(files.kind == BINARY_MASK for files in layout.images)
-        if masks:
-            print(
-                f"{masks} image(s) have a binary mask instead of outlines: their nuclei will be "
-                "connected components, so touching nuclei are one",
-                file=sys.stderr,
-            )
         quiet = not sys.stderr.isatty()
-        return [
+        records = [
             _write_image(opened, files, organs, folder)
             for files in tqdm(layout.images, desc="extract", disable=quiet)
         ]
+    # Only now: an error is one line, and none beside it.
+    if layout.ignored:
+        print(describe_ignored(layout.ignored), file=sys.stderr)
+    masks = sum(record.annotation == BINARY_MASK for record in records)
+    if masks:
+        print(
+            f"{masks} image(s) have a binary mask instead of outlines: their nuclei will be "
+            "connected components, so touching nuclei are one",
+            file=sys.stderr,
+        )
+    return records
 
 
 def microns_per_pixel(path: Path) -> float:

@@ -110,8 +110,10 @@ def read_tiles(folder: Path) -> list[TiledImage]:
                 um_per_pixel=float(rows["um_per_pixel"].iloc[0]),
                 height=int((rows["y"] + rows["height"]).max()),
                 width=int((rows["x"] + rows["width"]).max()),
-                image=np.load(folder / f"{image_id}.image.npy", mmap_mode="r"),
-                labels=np.load(folder / f"{image_id}.labels.npy", mmap_mode="r"),
+                image=np.load(folder / f"{image_id}.image.npy", mmap_mode="r", allow_pickle=False),
+                labels=np.load(
+                    folder / f"{image_id}.labels.npy", mmap_mode="r", allow_pickle=False
+                ),
                 windows=[
                     (int(y), int(x), int(height), int(width))
                     for y, x, height, width in rows[COLUMNS[3:7]].to_numpy()

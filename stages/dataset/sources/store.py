@@ -68,7 +68,9 @@ class Cache:
         """
         folder = self._folder / f"{sha256}.part"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            # Its user's alone: others could put what they like under a name that is looked for.
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
             lock = (self._folder / f"{sha256}.lock").open("w")
         except OSError as error:
             raise PipelineError(

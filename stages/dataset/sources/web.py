@@ -15,6 +15,8 @@ from stages.errors import PipelineError
 from stages.params.dataset import UrlArchive, UrlParams
 
 BLOCK = 1 << 19
+# Of an archive whose size the params do not give; or a server that never ends fills the disk.
+LARGEST = 8_000_000_000
 
 
 class _InterruptedError(Exception):
@@ -116,6 +118,8 @@ class _Transfer:
     def _write(self, response: requests.Response, offset: int) -> None:
         length = response.headers.get("Content-Length", "")
         total = offset + int(length) if length.isdecimal() else None
+        limit = self._archive.size or LARGEST
+        received = offset
         with (
             self._part.open("ab" if offset else "wb") as file,
             tqdm(
@@ -128,6 +132,13 @@ class _Transfer:
             ) as progress,
         ):
             for block in response.iter_content(BLOCK):
+                received += len(block)
+                if max(received, total or 0) > limit:
+                    self._part.unlink()
+                    raise _failure(
+                        self._archive,
+                        f"more than {limit} bytes; set its `size` in params.yaml if that is right",
+                    )
                 file.write(block)
                 progress.update(len(block))
         if total is not None and self._offset() != total:
