@@ -5,6 +5,7 @@ mistake in the last stage's block would be told when all others have run.
 """
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,23 @@ from stages.params.excerpt import excerpt_of
 from stages.params.model import is_model
 from stages.params.predict import PredictParams
 from stages.params.settings import Settings
-from stages.params.train import TrainParams, load_model_params
+from stages.params.train import TrainParams, model_params_of
 from stages.paths import PARAMS
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Say nothing, or the first thing that is wrong, also with what the environment says."""
-    check_params(PARAMS)
+    loaded = check_params(PARAMS)
     Settings.from_environment()
     for kind in (TrainParams, PredictParams):
-        refuse_contradictions(kind.load(PARAMS))
+        refuse_contradictions(loaded[kind])
 
 
-def check_params(file: Path) -> None:
+def check_params(file: Path) -> dict[type[Block], Any]:
     """Validate every block of a params file, those that no stage would read included.
+
+    Returns:
+        Each block by its class.
 
     Raises:
         PipelineError: a block is unknown or missing, anything in one is wrong, or two of them
@@ -46,45 +50,51 @@ def check_params(file: Path) -> None:
                 f"{PARAMS}: unknown block {shown(key)}; the blocks are {', '.join(sorted(known))}"
             )
     models = model_names(file)
-    loaded: dict[type[Block], Any] = {block: block.load(file) for block in known.values()}
     for model in models:
-        _check_listed(model, content, file, loaded[TrainParams])
-    for name, block in content[TrainParams.key].items():
-        if is_model(name) and name not in models and block is not None:
-            load_model_params(name, excerpt_of(name).params, file)
+        if model in (ENSEMBLE_ROW, BASELINE_ROW) or model in TrainParams.model_fields:
+            raise PipelineError(
+                f"{PARAMS}: models: {model!r} already names another row or key; rename the model"
+            )
+    loaded: dict[type[Block], Any] = {block: block.of(content, file) for block in known.values()}
+    _check_models(content, models, loaded[TrainParams].crop, file)
     for source, block in content[DatasetParams.key].items():
         # The sources that are not in use, as if they were; one without archives is just not set up.
         if isinstance(block, dict) and block.get("archives") != []:
             where = f"{PARAMS}: {DatasetParams.key}"
             validated(DatasetParams, {"source": source, source: block}, where=where)
     check_consistency(loaded)
+    return loaded
 
 
-def _check_listed(model: str, content: dict[str, Any], file: Path, params: TrainParams) -> None:
-    """Check a model that the graph trains, and its block."""
-    if model in (ENSEMBLE_ROW, BASELINE_ROW) or model in TrainParams.model_fields:
-        raise PipelineError(
-            f"{PARAMS}: models: {model!r} already names another row or key; rename the model"
-        )
-    if not isinstance(content[TrainParams.key].get(model), dict):
-        raise PipelineError(
-            f"{PARAMS}: models: {model} has no block `{TrainParams.key}.{model}:`; add it"
-        )
-    excerpt = excerpt_of(model)
-    if params.crop % excerpt.divisor:
-        raise PipelineError(
-            f"{PARAMS}: train.crop: {params.crop} is not divisible by {excerpt.divisor}, as "
-            f"{model} needs; {_divisible(params.crop, excerpt.divisor)} is"
-        )
-    for path in load_model_params(model, excerpt.params, file).files:
-        if not path.is_file():
+def _check_models(content: dict[str, Any], models: list[str], crop: int, file: Path) -> None:
+    """Check the block of each model, and that the crop suits those that the graph trains."""
+    own = content[TrainParams.key]
+    for model in models:
+        if not isinstance(own.get(model), dict):
             raise PipelineError(
-                f"{PARAMS}: train.{model}: there is no file {path}; give the path of one"
+                f"{PARAMS}: models: {model} has no block `{TrainParams.key}.{model}:`; add it"
             )
-
-
-def _divisible(crop: int, divisor: int) -> int:
-    return max(1, round(crop / divisor)) * divisor
+    divisors = {}
+    for model in filter(is_model, own):
+        if own[model] is None:
+            continue  # not listed, so not set up
+        excerpt = excerpt_of(model)
+        params = model_params_of(content, model, excerpt.params, file)
+        if model not in models:
+            continue
+        divisors[model] = excerpt.divisor
+        for path in params.files:
+            if not path.is_file():
+                raise PipelineError(
+                    f"{PARAMS}: train.{model}: there is no file {path}; give the path of one"
+                )
+    divisor = math.lcm(*divisors.values())
+    if crop % divisor:
+        unsuited = [model for model, own_divisor in divisors.items() if crop % own_divisor]
+        raise PipelineError(
+            f"{PARAMS}: train.crop: {crop} is not divisible as {' and '.join(unsuited)} need; "
+            f"{max(1, round(crop / divisor)) * divisor} is"
+        )
 
 
 if __name__ == "__main__":

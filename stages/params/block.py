@@ -61,7 +61,15 @@ class Block(Model):
         Raises:
             PipelineError: the file cannot be read, or a key is missing, unknown or out of range.
         """
-        content = read_params(file)
+        return cls.of(read_params(file), file)
+
+    @classmethod
+    def of(cls, content: dict[str, Any], file: Path = PARAMS) -> Self:
+        """Validate the block in what was read of a params file.
+
+        Raises:
+            PipelineError: a key is missing, unknown or out of range.
+        """
         if cls.key not in content:
             raise PipelineError(f"{file}: the block `{cls.key}:` is missing; add it")
         made: Self = validated(cls, cls.select(content), where=f"{file}: {cls.key}")
@@ -155,10 +163,11 @@ def validated(model: type[Any], content: Any, *, where: str) -> Any:
             for found, place in zip(errors, places, strict=True)
             if place == places[0]
         ]
+        problem = " or ".join(dict.fromkeys(said)) + _found(errors[0])
         more = len(set(places)) - 1
         others = f" (and {more} more)" if more else ""
         place = ".".join([where, *places[0]])
-        raise PipelineError(f"{place}: {' or '.join(dict.fromkeys(said))}{others}") from error
+        raise PipelineError(f"{place}: {problem}{others}") from error
 
 
 def _keys(location: Sequence[int | str], content: Any) -> tuple[str, ...]:
@@ -191,16 +200,21 @@ def _said(found: ErrorDetails, errors: Sequence[ErrorDetails]) -> str:
             meant = difflib.get_close_matches(str(key), missing, n=1)
             return f"unknown key; {f'is `{meant[0]}` meant?' if meant else 'remove it'}"
         case "model_type":
-            said = "must be a mapping of keys"
+            return "must be a mapping of keys"
         case "invalid_key":
             return "a key must be a word; remove it"
-        case _:
-            said = found["msg"].removeprefix("Value error, ")
-            said = said.replace("Input should", "must").replace("should", "must")
+    said = found["msg"].removeprefix("Value error, ")
+    return said.replace("Input should", "must").replace("should", "must")
+
+
+def _found(found: ErrorDetails) -> str:
+    """The value that is wrong, if it is a value."""
     value = found["input"]
+    if found["type"] in ("missing", "extra_forbidden", "invalid_key"):
+        return ""
     if found["type"] == "value_error" and isinstance(value, dict | list | tuple):
-        return said  # which says what of it is wrong
-    return f"{said}, found {shown(value)}"
+        return ""  # the message says what of it is wrong
+    return f", found {shown(value)}"
 
 
 def shown(value: Any) -> str:

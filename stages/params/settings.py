@@ -8,6 +8,8 @@ from pathlib import Path
 from stages.errors import PipelineError
 from stages.paths import SCRATCH
 
+MOST_DIGITS = 9  # of a number in a variable
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -68,6 +70,6 @@ def _whole_number(environment: Mapping[str, str], name: str, least: int) -> int 
     text = environment.get(name)
     if not text:
         return None
-    if not text.isdecimal() or int(text) < least:
-        raise PipelineError(f"{name}: {text!r} is not a whole number of at least {least}")
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) < least:
+        raise PipelineError(f"{name}: {text[:60]!r} is not a whole number of at least {least}")
     return int(text)

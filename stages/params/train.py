@@ -76,7 +76,18 @@ def load_model_params(name: str, kind: type[OwnParams], file: Path = PARAMS) -> 
     Raises:
         PipelineError: the block is missing, or a key in it is missing, unknown or out of range.
     """
-    block = read_params(file).get(TrainParams.key)
+    return model_params_of(read_params(file), name, kind, file)
+
+
+def model_params_of(
+    content: dict[str, Any], name: str, kind: type[OwnParams], file: Path = PARAMS
+) -> OwnParams:
+    """Validate the block `train.<name>` in what was read of a params file.
+
+    Raises:
+        PipelineError: the block is missing, or a key in it is missing, unknown or out of range.
+    """
+    block = content.get(TrainParams.key)
     if not isinstance(block, dict) or name not in block:
         raise PipelineError(f"{file}: the block `train.{name}:` is missing; add it")
     made: OwnParams = validated(kind, block[name], where=f"{file}: train.{name}")
