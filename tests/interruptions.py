@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from stages.files import sha256_of
-from tests.processes import MARK, none_left
+from tests.processes import MARK, none_left, take_signals
 from tests.repository import RUNNING, Project
 
 # What is sent to whom; a terminal's Ctrl-C goes to all processes.
@@ -67,6 +67,7 @@ class Repro:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=take_signals,
         )
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
@@ -84,6 +85,13 @@ class Repro:
         """Whether dvc has not ended."""
         return self._process.poll() is None
 
+    def reap(self) -> None:
+        """Wait for the end of dvc alone, as the shell that started it does.
+
+        While it is a zombie, DVC takes it for running: "is busy, it is being blocked by".
+        """
+        self._process.wait(DVC_PATIENCE)
+
     def wait(self) -> int:
         """Wait for the end of dvc and of all that it started; the exit status."""
         status = self._process.wait(DVC_PATIENCE)
@@ -93,6 +101,8 @@ class Repro:
 
     def close(self) -> None:
         """Take what is left of the output, which ends with the last process that writes to it."""
+        if self.running:
+            os.killpg(self._process.pid, signal.SIGKILL)  # a test has failed
         self._process.wait(DVC_PATIENCE)
         self._reader.join(DVC_PATIENCE)
         if self._process.stdout:
@@ -152,6 +162,7 @@ def reproduce(
             if repro.running and repro.interrupt(interruption.kind):
                 happened.append((list(repro.started)[-1], interruption.kind))
                 if interruption.kind == "KILL dvc":
+                    repro.reap()
                     continue  # the next run at once, beside what may be left of this one
             repro.wait()
             assert "Traceback" not in repro.output, repro.output

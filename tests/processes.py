@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,6 @@ SLOW_STAGE = '''"""A stage that takes its time."""
 
 import argparse
 import hashlib
-import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -99,6 +99,15 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PATH": path, MARK: uuid.uuid4().hex, **more}
 
 
+def take_signals(ignored: Iterable[signal.Signals] = ()) -> None:
+    """To be called in a new process: those that a terminal's would take, it takes.
+
+    Tests may run in the background of a script, where shells have SIGINT ignored.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
+
 def left(environment: dict[str, str]) -> list[psutil.Process]:
     """The living processes that were started in an environment, at whatever remove."""
     found = []
@@ -170,11 +179,6 @@ class SlowProject:
         self, *command: str, group: bool = True, ignored: Iterable[signal.Signals] = ()
     ) -> "subprocess.Popen[str]":
         """Start a command, in a group of processes of its own, as a terminal does."""
-
-        def ignore() -> None:
-            for number in ignored:
-                signal.signal(number, signal.SIG_IGN)
-
         started = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -183,7 +187,7 @@ class SlowProject:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=group,
-            preexec_fn=ignore,
+            preexec_fn=partial(take_signals, ignored),
         )
         self._started.append(started)
         return started

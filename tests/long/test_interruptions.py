@@ -34,7 +34,7 @@ def tracked_outs(project: Project) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("models", "count"), [(["unet"], 40), (MODELS, 20)], ids=["one model", "all models"]
+    ("models", "count"), [(["unet"], 32), (MODELS, 16)], ids=["one model", "all models"]
 )
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     tmp_path: Path, models: list[str], count: int
