@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from tests.repository import Project, Smoke, copy_of_the_repository
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Always the same examples: what fails does so on every run, and for everybody. More of them, new
+# ones each time: HYPOTHESIS_PROFILE=long.
+settings.register_profile("short", derandomize=True, deadline=None)
+settings.register_profile("long", deadline=None, max_examples=5000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 SetParams = Callable[[dict[str, object]], None]
 

@@ -30,7 +30,7 @@ Outcome = Literal["read", "refused"]
 HEIGHT, WIDTH = 29, 37  # of the image that fuzzed outlines lie on
 ARCHIVE_MAX_BYTES = 1 << 20
 # Longer, and a terminal shows no line but a page.
-MESSAGE_MAX = 2000
+MESSAGE_MAX = 4000
 
 BLOCKS = blocks(PARAMS_FILES.glob("*.py"))
 

@@ -117,7 +117,8 @@ def fuzz(
         "max_total_time": arguments.seconds,
         "print_final_stats": 1,
         "rss_limit_mb": 2048,
-        "timeout": 10,
+        "report_slow_units": 30,
+        "timeout": 30,
     }
     flags = [f"-{name}={value}" for name, value in options.items()]
     atheris.Setup([sys.argv[0], str(corpus), *flags], one, custom_mutator=mutate)
