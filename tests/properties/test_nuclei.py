@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.dataset.images import Labels
@@ -97,7 +97,12 @@ def foreground_by_hand(probability: Probability, settings: NucleiSettings) -> Ma
     return mask_of(mask.shape, large)
 
 
+PLAIN = NucleiSettings(threshold=0.5, smoothing=1.0, min_distance=60, min_area=0)
+
+
 @FEW
+@example(np.pad(np.zeros((10, LARGEST_HOLE // 10)), 1, constant_values=1), PLAIN)  # just closed
+@example(np.pad(np.zeros((3, LARGEST_HOLE // 3 + 1)), 1, constant_values=1), PLAIN)  # just not
 @given(maps(), chosen)
 def test_nuclei_share_the_foreground_out(
     probability: Probability, settings: NucleiSettings
