@@ -16,7 +16,7 @@ import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MARK = "MONUSEG_TEST_MARK"
-PATIENCE = 30.0  # seconds until a test gives up: machines that run tests are busy
+PATIENCE = 60.0  # seconds until a test gives up: machines that run tests are busy
 
 # In place of a real stage's module: what it does is told by the file `mode`.
 SLOW_STAGE = '''"""A stage that takes its time."""
