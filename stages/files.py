@@ -57,6 +57,9 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in OF_WRITING and error.filename2 is not None:
+            # Of copying, which names what is read first.
+            error.filename, error.filename2 = error.filename2, None
         if error.filename is None and error.errno in OF_WRITING:
             error.filename = str(path)
         elif isinstance(error.filename, str):

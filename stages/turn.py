@@ -10,8 +10,8 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from stages.paths import DATA, METRICS, PARAMS, SCRATCH
 
@@ -65,8 +65,12 @@ def turn_of(stage: str | None) -> Iterator[None]:
         return
     LOCKS.mkdir(parents=True, exist_ok=True)
     # The file stays: were it removed, one run could lock it and the next another of its name.
-    with (LOCKS / f"{stage}.lock").open("a+", encoding="ascii") as lock:
-        _wait_for(lock, stage)
+    with (LOCKS / f"{stage}.lock").open("a+b", buffering=0) as lock:
+        try:
+            _wait_for(lock, stage)
+        except OSError as error:
+            error.filename = str(lock.name)  # which writing to it does not tell
+            raise
         _stage = stage
         try:
             _remove_leftovers()
@@ -80,21 +84,22 @@ def prefix() -> str:
     return f"{UNFINISHED}{_stage}{END_OF_NAME}" if _stage else UNFINISHED
 
 
-def _wait_for(lock: IO[str], stage: str) -> None:
+def _wait_for(lock: FileIO, stage: str) -> None:
     began, said = time.monotonic(), False
     while not _locked(lock):
         if not said and time.monotonic() - began > SAID_AFTER:
             lock.seek(0)
-            print(f"{stage}: waiting for the end of process {lock.read()}", file=sys.stderr)
+            holder = lock.read().decode(errors="replace")
+            print(f"{stage}: waiting for the end of process {holder}", file=sys.stderr)
             said = True
         time.sleep(LOOK)
     lock.seek(0)
     lock.truncate()
-    lock.write(f"{os.getpid()}, which runs it too")
-    lock.flush()
+    # Without a buffer: one that a full disk does not take would fail again when the file closes.
+    lock.write(f"{os.getpid()}, which runs it too".encode())
 
 
-def _locked(lock: IO[str]) -> bool:
+def _locked(lock: FileIO) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -72,6 +72,13 @@ def test_the_name_of_another_file_stays(tmp_path: Path) -> None:
     assert unnumbered.value.filename is None
 
 
+def test_of_a_copy_the_target_is_named(tmp_path: Path) -> None:
+    target = str(tmp_path / ".writing-abc/out/b.zip")
+    with pytest.raises(OSError, match="No space") as caught, naming(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device", "cache/a.zip", None, target)
+    assert explained(caught.value).startswith(f"{tmp_path}/out/b.zip: no space left on its disk")
+
+
 def test_a_folder_that_cannot_be_made_is_named_without_the_temporary_part(tmp_path: Path) -> None:
     name = str(tmp_path / ".writing-abc")
     with pytest.raises(OSError, match="Read-only") as caught, naming(tmp_path / "out"):

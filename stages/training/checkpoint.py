@@ -206,8 +206,9 @@ def _locked(lock: Path, problem: str) -> int:
             raise PipelineError(
                 f"{lock}: {problem} (process {holder or 'unknown'}); wait for it, or end it"
             ) from error
-        except OSError:
+        except OSError as error:
             os.close(descriptor)
+            error.filename = str(lock)  # which the system does not tell of an open file
             raise
         os.close(descriptor)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.errors import PipelineError
-from stages.files import replacing, sha256_of
+from stages.files import naming, replacing, sha256_of
 from stages.params.dataset import Archive
 
 
@@ -81,7 +81,8 @@ class Cache:
             # Two clones that want the same archive: the second waits, then finds it in the cache.
             fcntl.flock(lock, fcntl.LOCK_EX)
             folder.mkdir(exist_ok=True)
-            yield folder
+            with naming(folder):
+                yield folder
             shutil.rmtree(folder)
 
     def _path(self, sha256: str) -> Path:
