@@ -19,20 +19,22 @@ LOGS = os.environ.get("MONUSEG_TEST_WATCH", "")
 STAGE = "MONUSEG_TEST_STAGE"  # inherited by the stage's worker processes
 BLOCKS = "stages.params.block"
 
-IN_ACCESS, IN_Q_OVERFLOW = 0x1, 0x4000
+IN_ACCESS, IN_Q_OVERFLOW, IN_ISDIR = 0x1, 0x4000, 0x40000000
 EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 
 
 def watch_files(folder: Path, log: Path) -> None:
-    """Write to `log`, when the process ends, each file and folder below `folder` that was read."""
+    """Write to `log`, when the process ends, each file below `folder` that was read.
+
+    Folders that were listed are left out: every stage looks through all of them for what killed
+    runs left, and the import system through those of code.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     queue = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     watched = {}
     for name, folders, _ in os.walk(folder):
         folders[:] = [sub for sub in folders if sub not in {".git", ".dvc", ".venv"}]
         watched[libc.inotify_add_watch(queue, os.fsencode(name), IN_ACCESS)] = Path(name)
-    # Walking has listed every folder; those events are not the stage's.
-    list(events(queue))
     atexit.register(write_events, queue, watched, folder, log)
 
 
@@ -56,7 +58,7 @@ def write_events(queue: int, watched: dict[int, Path], folder: Path, log: Path) 
     for watch, mask, name in events(queue):
         if mask & IN_Q_OVERFLOW:
             read.add("TOO MANY EVENTS")
-        elif watch in watched:
+        elif not mask & IN_ISDIR:
             read.add(str((watched[watch] / name).relative_to(folder)))
     log.write_text("".join(f"{path}\n" for path in sorted(read)), encoding="utf-8")
 

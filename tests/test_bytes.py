@@ -1,0 +1,94 @@
+"""The same commit and params give the same bytes, whatever the machine's settings are."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.repository import Project, Smoke, copy_of_the_repository
+
+pytestmark = pytest.mark.graph
+
+# Everything here is another than in the first run, which has pytest's own environment.
+OTHER = {
+    "PYTHONHASHSEED": "20181",
+    "TZ": "Pacific/Kiritimati",  # 14 hours ahead: mostly another day
+    # No UTF-8 unless a file is opened as such.
+    "LANG": "C",
+    "LC_ALL": "C",
+    "PYTHONCOERCECLOCALE": "0",
+    "PYTHONUTF8": "0",
+    "MONUSEG_WORKERS": "1",
+    "COLUMNS": "40",
+}
+UMASK = 0o077
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of dvc.lock, and of every file below data and metrics, by path."""
+    files = [folder / "dvc.lock", *(folder / "data").rglob("*"), *(folder / "metrics").rglob("*")]
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+        if file.is_file()
+    }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a umask is POSIX's")
+def test_another_folder_and_other_settings_give_the_same_bytes(
+    smoke: Smoke, graph: Project, tmp_path: Path
+) -> None:
+    assert graph.environment.get("PYTHONHASHSEED") != OTHER["PYTHONHASHSEED"]
+    home = tmp_path / "home of another"
+    home.mkdir()
+    folder = tmp_path / "a folder, deeper and with spaces" / "clone"
+    folder.mkdir(parents=True)
+    before = os.umask(UMASK)
+    try:
+        other = copy_of_the_repository(folder, tmp_path / "other caches")
+        other.environment |= OTHER | {"HOME": str(home)}
+        # The very params of the first run; what the default run left in dvc.lock is no help.
+        shutil.copyfile(graph.folder / "params.yaml", folder / "params.yaml")
+        ran = other.repro("--force")
+    finally:
+        os.umask(before)
+    assert ran == smoke.ran
+    assert (folder / "data/splits.csv").stat().st_mode & 0o077 == 0  # the umask was in force
+    first = contents(graph.folder)
+    assert {"dvc.lock", "metrics/report.html", "metrics/history/unet.csv"} <= set(first)
+    assert contents(folder) == first
+
+
+def test_the_archives_place_and_names_change_no_byte(graph: Project, tmp_path: Path) -> None:
+    drawn = sorted((graph.folder / "data/archives").glob("*.zip"))
+    pinned = [
+        {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        for file in drawn
+    ]
+    first = contents(graph.folder)
+    graph.change("dataset.source=file", f"dataset.file.archives={json.dumps(pinned)}")
+    plain, locks = graph.environment, []
+    try:
+        for name in ("by hand", "elsewhere/und früher"):
+            folder = tmp_path / name
+            folder.mkdir(parents=True)
+            for number, file in enumerate(drawn):
+                shutil.copy(file, folder / f"{name[:2]} {number}.download")
+            graph.environment = plain | {
+                "MONUSEG_ARCHIVES": str(folder),
+                "MONUSEG_CACHE": str(tmp_path / f"cache of {name[:2]}"),
+            }
+            graph.run(sys.executable, "-m", "stages.check")
+            # The archives are the drawn ones: nothing after them has anything to do.
+            assert graph.repro(*(["--force", "download"] if locks else [])) == ["download"]
+            locks.append((graph.folder / "dvc.lock").read_bytes())
+    finally:
+        graph.environment = plain
+    assert locks[0] == locks[1]
+    after = contents(graph.folder)
+    assert {path for path in first if first[path] != after[path]} == {"dvc.lock"}
+    assert set(after) == set(first)
