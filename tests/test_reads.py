@@ -140,8 +140,8 @@ def test_a_stage_asks_for_no_parameter_that_it_does_not_declare(
 ) -> None:
     for stage, entry in declared.items():
         listed = set(entry["params"]["params.yaml"])
-        # To ask for a block on the way to a key is no more than to ask for the key. A prediction has
-        # the model's own block from its card, data/models/<name>.json, which it declares.
+        # To ask for a block on the way to a key is no more than to ask for the key. A prediction
+        # has the model's own block from its card, data/models/<name>.json, which it declares.
         card = {stage.replace("predict@", "train.")} if stage.startswith("predict@") else set()
         undeclared = {
             key
