@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from stages.errors import PipelineError
 from stages.files import replacing, sha256_of, write_text
+from stages.turn import NO_LOCKS
 
 Arrays = Sequence[npt.NDArray[np.generic]]
 
@@ -196,10 +197,6 @@ def _locked(lock: Path, problem: str) -> int:
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _still_there(lock, descriptor):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-                return descriptor
         except BlockingIOError as error:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             os.close(descriptor)
@@ -207,9 +204,14 @@ def _locked(lock: Path, problem: str) -> int:
                 f"{lock}: {problem} (process {holder or 'unknown'}); wait for it, or end it"
             ) from error
         except OSError as error:
-            os.close(descriptor)
-            error.filename = str(lock)  # which the system does not tell of an open file
-            raise
+            # Without locks training goes on, as stages do; `stages.turn` has said so.
+            if error.errno not in NO_LOCKS:
+                os.close(descriptor)
+                raise
+        if _still_there(lock, descriptor):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            return descriptor
         os.close(descriptor)
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: saved whole or not at all, never used when damaged or foreign, locked, bounded."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -212,6 +213,18 @@ def test_who_waited_at_a_removed_folder_holds_a_lock_that_others_see(
     held = opened(tmp_path, "unet", KEY)
     with held, pytest.raises(PipelineError), opened(tmp_path, "unet", KEY):
         pass
+
+
+def test_where_there_are_no_locks_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(module.fcntl, "flock", none)
+    with opened(tmp_path, "unet", KEY, 0) as checkpoint:
+        checkpoint.save(state())
+        assert_same(checkpoint.load(), state())
 
 
 def test_scratch_that_cannot_be_written_is_named_with_its_variable(tmp_path: Path) -> None:
