@@ -73,7 +73,7 @@ def decode_rgb(content: bytes, *, name: str) -> npt.NDArray[np.uint8]:
             turned, so that outlines would not tell which way they go.
     """
     with _opened(content, name) as image:
-        bits, kind = _bits(image, content), KINDS.get(image.mode, image.mode)
+        bits, kind = _bits(image, content), _kind(image)
         if image.mode in ("P", "RGB") and "transparency" in image.info:
             image = image.convert("RGBA")
         elif image.mode == "P":
@@ -106,7 +106,7 @@ def decode_mask(content: bytes, *, name: str) -> npt.NDArray[np.uint8]:
         PipelineError: as `decode_rgb`; or the mask is in colours.
     """
     with _opened(content, name) as image:
-        bits, kind = _bits(image, content), KINDS.get(image.mode, image.mode)
+        bits, kind = _bits(image, content), _kind(image)
         if image.mode in ("P", "PA"):
             image = image.convert("RGB")
         known = image.mode in ("1", "L", "LA", "RGB", "RGBA") or image.mode[0] == "I"
@@ -170,6 +170,12 @@ def _check_layout(image: Image.Image, name: str) -> None:
             f"{name}: {samples} channels, of which nothing tells what some of them mean; "
             "save it without those"
         )
+
+
+def _kind(image: Image.Image) -> str:
+    # "I;16B" is a greyscale of 16 bits, the most significant byte first.
+    mode = image.mode.partition(";")[0]
+    return KINDS.get(mode, mode)
 
 
 def _bits(image: Image.Image, content: bytes) -> int:
