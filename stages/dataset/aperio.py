@@ -18,7 +18,7 @@ COORDINATE_LIMIT = 100_000.0
 BYTES_MAX = 1 << 28
 REGIONS_MAX = 1_000_000
 DEPTH_MAX = 50
-SHOWN_MAX = 40  # characters of what should be a number
+SHOWN_MAX = 40  # characters of what should be a number or a name
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class _Reader:
     def start(self, element: Any) -> None:
         if not self._open and element.tag != "Annotations":
             raise PipelineError(
-                f"{self._path}: the root element is <{element.tag}>, not <Annotations>; "
-                "export the annotation from Aperio ImageScope again"
+                f"{self._path}: the root element is <{element.tag[:SHOWN_MAX]}>, not "
+                "<Annotations>; export the annotation from Aperio ImageScope again"
             )
         self._open.append(element)
         if len(self._open) > DEPTH_MAX:
@@ -93,6 +93,11 @@ class _Reader:
             self._layer, self._number = self._layer + 1, 0
         elif element.tag == "Region":
             self._number, self._vertices = self._number + 1, array("d")
+            if any(one.tag == "Region" for one in self._open[:-1]):
+                raise PipelineError(
+                    f"{self._path}: layer {self._layer}, region {self._number}: stands inside "
+                    "another region; export the annotation from Aperio ImageScope again"
+                )
         elif element.tag == "Vertex":
             self._vertices.extend(self._vertex(element.attrib))
 

@@ -19,6 +19,8 @@ from stages.errors import PipelineError
 
 BLOCK = 1 << 20
 ENCRYPTED_FLAG = 0x1
+REASON_MAX = 300  # characters of what `zipfile` says
+PATH_MAX = 250  # characters; those of the archives in use have under 100
 # Of the directory, which is read as a whole: the archives in use have under 20 kB.
 DIRECTORY_BYTES_MAX = 1 << 24
 # Only these are unpacked in pieces; of the others `zipfile` may hold gigabytes at once.
@@ -101,7 +103,7 @@ class SafeArchive:
         except DAMAGE as error:
             self._file.close()
             raise PipelineError(
-                f"{path}: no whole zip file ({error}); delete it and fetch it again"
+                f"{path}: no whole zip file ({_words(error)}); delete it and fetch it again"
             ) from error
         except BaseException:
             self._file.close()
@@ -156,6 +158,8 @@ class SafeArchive:
                 yield Member(self._path, path, index)
 
     def _checked_path(self, name: str) -> PurePosixPath:
+        if len(name) > PATH_MAX:
+            self._refuse(f"{name[:PATH_MAX]}...", f"has a path of {len(name)} characters")
         # Older Windows tools write "\" between components, against the format's rule.
         path = PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/"))
         has_drive = bool(path.parts) and path.parts[0].endswith(":")
@@ -184,7 +188,7 @@ class SafeArchive:
                     yield block
         except DAMAGE as error:
             raise PipelineError(
-                f"{self._path}: member {str(member.path)!r} is damaged ({error}); "
+                f"{self._path}: member {str(member.path)!r} is damaged ({_words(error)}); "
                 "fetch the archive again"
             ) from error
 
@@ -198,6 +202,11 @@ class SafeArchive:
             f"{self._path}: unpacks to more than {self._max_bytes} bytes; "
             "raise extract.max_bytes in params.yaml if that is right"
         )
+
+
+def _words(error: BaseException) -> str:
+    # `zipfile` quotes names as they stand in the archive, of up to 65,535 bytes.
+    return " ".join(str(error).split())[:REASON_MAX]
 
 
 def archive_paths(folder: Path) -> list[Path]:

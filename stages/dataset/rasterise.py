@@ -138,8 +138,11 @@ def _center_crossings(
     start: Outline, end: Outline, height: int, width: int
 ) -> tuple[Integers, Integers]:
     """Columns, and in each the first row whose pixel centre lies below a crossing."""
-    left = np.minimum(start[:, 0], end[:, 0])
-    right = np.maximum(start[:, 0], end[:, 0])
+    # Each edge from its left end, whichever way the outline runs: or the last bit could give a
+    # pixel whose centre lies on the edge to both of two nuclei along it, or to neither.
+    flip = (start[:, 0] > end[:, 0])[:, None]
+    start, end = np.where(flip, end, start), np.where(flip, start, end)
+    left, right = start[:, 0], end[:, 0]
     # Columns j with left <= j + 0.5 < right: half-open, so a shared vertex counts once.
     first = np.clip(np.ceil(left - 0.5), 0, width).astype(np.int64)
     last = np.clip(np.ceil(right - 0.5), 0, width).astype(np.int64)

@@ -1,5 +1,6 @@
 """The fuzzers' contracts without a fuzzer: on seeds, on what was found once, on a few mutations."""
 
+import zipfile
 from collections.abc import Callable
 
 import numpy as np
@@ -34,8 +35,19 @@ def test_seeds_of_params_are_refused_but_the_whole() -> None:
     assert {contracts.params(content) for content in parts} == {"refused"}
 
 
+STORED = zipfile.ZIP_STORED
+# Of a local header, up to its name's length.
+HEADER_OF_5000 = seeds.pack({"a.tif": b""}, STORED)[:26] + (5000).to_bytes(2, "little")
+
 # What fuzzers found, each made small: it raised something else, or said more than one line.
 FOUND: dict[str, tuple[Check, bytes]] = {
+    "a region inside another": (contracts.annotation, document(b"<Region><Region/></Region>")),
+    "a root element of a long name": (contracts.annotation, b"<" + b"a" * 5000 + b"/>"),
+    "a member's name that differs in its header": (
+        contracts.archive,
+        HEADER_OF_5000 + seeds.pack({"a.tif": bytes(6000), "a.xml": b""}, STORED)[28:],
+    ),
+    "a path of 5,000 characters": (contracts.archive, seeds.pack({"a" * 5000: b""})),
     "a line end in the name of a member": (
         contracts.archive,
         seeds.pack({"b.tif": b"", "a\n.tiG": b"", "b_bin_mask.png": b""}),

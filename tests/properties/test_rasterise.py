@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pycocotools.mask
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from stages.dataset.rasterise import SUBPIXELS, Outline, rasterise, region_pixels
@@ -57,6 +57,13 @@ def test_outlines_that_leave_the_image_far_equal_the_oracle(
     np.testing.assert_array_equal(found, oracle(outline, height, width))
 
 
+@example(  # an edge through a pixel's centre, where the last bit decides
+    outline=np.array([[5.2, 16], [29.2, 28.8], [28.4, 1.6], [26.8, 21.2], [30.4, 25.6]]),
+    first=2,
+    repeated=0,
+    rule="center",
+    side=30,
+)
 @given(polygons, st.integers(0, 9), st.integers(0, 9), rules, sides)
 def test_first_vertex_direction_and_repetition_mean_nothing(
     outline: Outline, first: int, repeated: int, rule: Rasterisation, side: int
@@ -67,6 +74,13 @@ def test_first_vertex_direction_and_repetition_mean_nothing(
         np.testing.assert_array_equal(pixels(other, side, side, rule), expected)
 
 
+@example(
+    outline=np.array([[22, 4], [12.4, 21.6], [4, 29.2], [19.2, 6.4], [27.6, 17.6]]),
+    first=0,
+    last=2,
+    rule="center",
+    side=30,
+)
 @given(polygons, st.integers(0, 9), st.integers(0, 9), rules, sides)
 def test_a_cut_from_vertex_to_vertex_shares_the_pixels_out(
     outline: Outline, first: int, last: int, rule: Rasterisation, side: int
