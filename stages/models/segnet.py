@@ -23,10 +23,14 @@ class Params(ModelParams):
     """Block `train.segnet`.
 
     Attributes:
-        width: filters of the first level. Defaults of the paper: 64, which is 29.4 M parameters.
+        width: filters of the first level. Default of the paper: 64, which is 29.4 M parameters.
+        levels: of VGG16's five, how many, from the finest. What the decoder learns of an image
+            comes through the coarsest alone, 2**levels pixels apart: with few filters and little
+            time, fewer levels see nuclei better.
     """
 
     width: int = Field(ge=1, le=256)
+    levels: int = Field(ge=1, le=len(CONVOLUTIONS))
 
 
 def build(params: Params, classes: int) -> keras.Model:
@@ -42,7 +46,7 @@ def build(params: Params, classes: int) -> keras.Model:
         the names are stored with the weights.
 
     Example:
-        >>> model = build(Params(width=64, learning_rate=0.001), classes=1)
+        >>> model = build(Params(width=64, levels=5, learning_rate=0.001), classes=1)
         >>> model.count_params()
         29451521
     """
@@ -51,13 +55,13 @@ def build(params: Params, classes: int) -> keras.Model:
     x = image
     filters = [params.width * multiple for multiple in MULTIPLES]
     indices = []
-    for level, count in enumerate(CONVOLUTIONS):
+    for level, count in enumerate(CONVOLUTIONS[: params.levels]):
         name = f"down{level + 1}"
         for number in range(1, count + 1):
             x = convolution(x, filters[level], name, number=number)
         x, *index = MaxPoolingWithIndices(name=f"{name}_pool")(x)
         indices.append(index)
-    for level in reversed(range(len(CONVOLUTIONS))):
+    for level in reversed(range(params.levels)):
         name = f"up{level + 1}"
         x = MaxUnpooling(name=f"{name}_unpool")([x, *indices[level]])
         # The mirror image: the level's last convolution leads to the filters of the level above.

@@ -18,7 +18,7 @@ TYPICAL_ERROR = 1e-4
 LARGEST_ERROR = 0.05
 MODELS: dict[str, dict[str, object]] = {
     "unet": {"width": 4},
-    "segnet": {"width": 4},
+    "segnet": {"width": 4, "levels": 5},
     "deeplabv3plus": {
         "encoder": "light",
         "output_stride": 8,

@@ -23,7 +23,7 @@ DEEPLAB: dict[str, object] = {
 }
 TINY: dict[str, tuple[str, dict[str, object]]] = {
     "unet": ("unet", {"width": 2}),
-    "segnet": ("segnet", {"width": 2}),
+    "segnet": ("segnet", {"width": 2, "levels": 5}),
     "light": ("deeplabv3plus", {"encoder": "light", **DEEPLAB}),
     "light at stride 8": ("deeplabv3plus", {"encoder": "light", **DEEPLAB, "output_stride": 8}),
     "resnet50": ("deeplabv3plus", {"encoder": "resnet50", **DEEPLAB}),

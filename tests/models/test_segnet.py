@@ -1,5 +1,7 @@
 """SegNet: the paper's size, and unpooling by the indices of the maxima."""
 
+import re
+
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +52,7 @@ def with_ties() -> Floats:
 
 
 def test_width_64_is_the_papers_network_of_29_million_parameters() -> None:
-    model = segnet.build(segnet.Params(width=64, learning_rate=0.001), classes=1)
+    model = segnet.build(segnet.Params(width=64, levels=5, learning_rate=0.001), classes=1)
     assert model.count_params() == parameters_of_the_paper(1)
     trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     assert round(trained / 1e6, 1) == 29.4
@@ -77,7 +79,7 @@ def test_unpooling_puts_any_values_where_the_maxima_were() -> None:
 
 
 def test_every_level_is_unpooled_by_its_own_pooling() -> None:
-    model = segnet.build(segnet.Params(width=2, learning_rate=0.001), classes=1)
+    model = segnet.build(segnet.Params(width=2, levels=5, learning_rate=0.001), classes=1)
     for level in range(1, 6):
         pooling = model.get_layer(f"down{level}_pool")
         _, *index = model.get_layer(f"up{level}_unpool").input
@@ -86,7 +88,22 @@ def test_every_level_is_unpooled_by_its_own_pooling() -> None:
 
 @pytest.mark.parametrize("level", range(1, 6))
 def test_the_decoder_mirrors_the_encoder(level: int) -> None:
-    model = segnet.build(segnet.Params(width=4, learning_rate=0.001), classes=1)
+    model = segnet.build(segnet.Params(width=4, levels=5, learning_rate=0.001), classes=1)
     assert model.get_layer(f"down{level}_pool").input.shape == (
         model.get_layer(f"up{level}_unpool").output.shape
     )
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_fewer_levels_leave_out_the_coarsest(levels: int) -> None:
+    whole = segnet.build(segnet.Params(width=2, levels=5, learning_rate=0.001), classes=1)
+    model = segnet.build(segnet.Params(width=2, levels=levels, learning_rate=0.001), classes=1)
+    names = {layer.name for layer in model.layers}
+    of_a_level = {layer.name: re.match(r"(?:up|down)(\d)", layer.name) for layer in whole.layers}
+    assert names == {
+        name for name, match in of_a_level.items() if match is None or int(match[1]) <= levels
+    }
+    for name in names - {"image"}:
+        shapes = [weight.shape for weight in whole.get_layer(name).weights]
+        assert [weight.shape for weight in model.get_layer(name).weights] == shapes
+    assert model(np.zeros((1, 64, 32, 3), np.float32)).shape == (1, 64, 32, 1)
