@@ -126,7 +126,14 @@ def _on_dask(
             "MONUSEG_SCHEDULER is set but Dask is not installed: "
             "run `pip install distributed`, or unset the variable"
         ) from error
-    with Client(scheduler) as client:
+    try:
+        client = Client(scheduler)
+    except (OSError, ValueError) as error:
+        raise PipelineError(
+            f"MONUSEG_SCHEDULER: {scheduler}: no scheduler there ({error}); name the address of "
+            "one that runs, as tcp://host:8786, or unset the variable"
+        ) from error
+    with client:
         # pure=False: the function reads files, so equal arguments may mean other contents.
         # One by one: `gather` would raise whichever item's error came first in time.
         for future in client.map(function, items, pure=False):

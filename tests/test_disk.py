@@ -119,16 +119,25 @@ def environment(folder: Path) -> dict[str, str]:
 def jobs(folder: Path) -> dict[str, Job]:
     made = {}
     for stage in STAGES:
+        short = ["train.epochs=1", "train.steps_per_epoch=1"] if stage.module == "train" else []
         # In the middle of its first out, and before it.
         for free, when in ((size(folder, stage.outs[0]) // 2, "midway"), (0, "at once")):
-            made[f"{stage.name}, full {when}"] = Job(stage.module, stage.words, stage.outs, free)
+            made[f"{stage.name}, full {when}"] = Job(
+                stage.module, stage.words, stage.outs, free, changes=short
+            )
         made[f"{stage.name}, read-only"] = Job(
-            stage.module, stage.words, stage.outs, read_only=stage.outs[0].partition("/")[0]
+            stage.module,
+            stage.words,
+            stage.outs,
+            read_only=stage.outs[0].partition("/")[0],
+            changes=short,
         )
     archives = ["data/archives"]
-    from_web = {"changes": ["dataset.source=url"], "served": "data/archives/synthetic-training.zip"}
-    made["cache, full"] = Job("download", [], archives, 100_000, **from_web)
-    made["cache, read-only"] = Job("download", [], archives, read_only="cache", **from_web)
+    web, archive = ["dataset.source=url"], "data/archives/synthetic-training.zip"
+    made["cache, full"] = Job("download", [], archives, 100_000, changes=web, served=archive)
+    made["cache, read-only"] = Job(
+        "download", [], archives, read_only="cache", changes=web, served=archive
+    )
     made["masks, started"] = Job("masks", [], ["data/masks"], called=False)
     made["preset, full"] = Job("preset", ["default", "train.epochs=77"], [])
     return made

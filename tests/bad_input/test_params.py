@@ -12,6 +12,8 @@ import pytest
 
 from stages import check, preset
 from stages.command import parser, run
+from stages.errors import PipelineError
+from stages.parallel import parallel_map
 from stages.params.block import LARGEST_FILE, parse_yaml, read_params
 from stages.params.model import MODEL_FILES
 from stages.params.train import TrainParams
@@ -454,6 +456,18 @@ def test_a_backend_that_is_not_installed(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     set_params({"predict.backend": "torch"})
     assert "tensorflow is not installed; install it, or choose another" in told()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "ftp://host:1", "tcp://127.0.0.1:9"])
+def test_a_scheduler_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("MONUSEG_SCHEDULER", address)
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "200ms"}),
+        pytest.raises(PipelineError, match=f"^MONUSEG_SCHEDULER: {address}: no scheduler there"),
+    ):
+        parallel_map(str, [1, 2], title="numbers")
 
 
 # Words after `python -m stages.preset`, and what is said.
