@@ -32,7 +32,7 @@ retest:  ## test even if nothing has changed
 
 $(TESTED): | environment-dev
 	$(MAKE) --no-print-directory lint
-	python -m pytest -q
+	python -m pytest -q --numprocesses 2 --dist loadgroup
 	@rm -f $(VENV)/.tested-*
 	@touch $@
 

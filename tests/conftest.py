@@ -22,6 +22,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 SetParams = Callable[[dict[str, object]], None]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Divide the tests between processes: what shares a fixture of its file or the smoke graph
+    stays together, and that graph, the longest, comes first.
+    """
+    for item in items:
+        group = "smoke" if _needs_smoke(item) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not _needs_smoke(item))
+
+
+def _needs_smoke(item: pytest.Item) -> bool:
+    return "smoke" in getattr(item, "fixturenames", ())
+
+
 @pytest.fixture(scope="session")
 def archives() -> Path:
     """The folder of the real MoNuSeg archives; skips where MONUSEG_ARCHIVES names none."""
