@@ -23,9 +23,7 @@ SetParams = Callable[[dict[str, object]], None]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Divide the tests between processes: what shares a fixture of its file or the smoke graph
-    stays together, and that graph, the longest, comes first.
-    """
+    """Divide the tests between processes by file; what shares the smoke graph comes first."""
     for item in items:
         group = "smoke" if _needs_smoke(item) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
