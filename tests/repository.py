@@ -114,21 +114,22 @@ def environment_of(caches: Path) -> dict[str, str]:
     }
 
 
-def copy_of_the_repository(folder: Path, caches: Path) -> Project:
+def copy_of_the_repository(folder: Path, caches: Path, source: Path = REPOSITORY) -> Project:
     """The work tree as it is, committed to a git of its own.
 
     Args:
         folder: to copy to.
         caches: where its commands keep what they download.
+        source: what is copied: the repository, or a copy of it.
     """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+        cwd=source, capture_output=True, text=True, check=True,
     )  # fmt: skip
     for name in filter(None, listed.stdout.split("\0")):
-        if (REPOSITORY / name).is_file():
+        if (source / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, folder / name)
+            shutil.copy2(source / name, folder / name)
     project = Project(folder, environment_of(caches))
     project.run("git", "init", "-q")
     project.commit()
