@@ -13,7 +13,7 @@ TESTED := $(VENV)/.tested-$(shell { git ls-files -z -co --exclude-standard | xar
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu fuzz check-reference clean environment environment-dev environment-gpu environment-bench environment-fuzz
+.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu fuzz seeds check-reference clean environment environment-dev environment-gpu environment-bench environment-fuzz
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -54,6 +54,9 @@ monuseg: environment-gpu  ## the real run: MoNuSeg from Google Drive, full-size 
 monuseg-cpu: environment  ## MoNuSeg at a size for two CPU cores (SET="key=value ..." to change more)
 	python -m stages.preset monuseg-cpu $(SET)
 	$(MAKE) --no-print-directory repro
+
+seeds: environment  ## scores of every model over three seeds, with their spread: seeds.json
+	python -m stages.repeat train.seed 1 2 3 --output seeds.json
 
 check-reference: environment  ## compare metrics/ with those of a git revision or folder (REFERENCE=HEAD)
 	@python -m stages.check_reference $(REFERENCE)

@@ -7,7 +7,7 @@ params.yaml, then each value, as `train.unet.width=32`; NAME `default` applies n
 import argparse
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,31 @@ NO_PRESET = "default"
 
 def main(arguments: argparse.Namespace) -> None:
     """Write params.yaml with the changes, if the outcome is valid, and print them."""
-    changes = [*_preset_changes(arguments.name), *map(_parsed, arguments.changes)]
+    for line in apply([*_preset_changes(arguments.name), *parsed(arguments.changes)]):
+        print(line)
+
+
+def parsed(changes: Iterable[str]) -> list[tuple[str, Any]]:
+    """Changes as the command line has them, `key=value`, as keys and values.
+
+    Raises:
+        PipelineError: one is not of this form, or its value is no YAML.
+    """
+    return [_parsed(change) for change in changes]
+
+
+def apply(changes: list[tuple[str, Any]]) -> list[str]:
+    """Write params.yaml with the changes, if the outcome is valid.
+
+    Args:
+        changes: dotted keys and their new values.
+
+    Returns:
+        A line `key: old -> new` for each value that is another now.
+
+    Raises:
+        PipelineError: a key is not in params.yaml, or the outcome is not valid.
+    """
     read_params(PARAMS)  # says what is wrong with the file itself, before it is changed
     text, applied = changed(PARAMS.read_text(encoding="utf-8-sig"), changes)
     with replacing(PARAMS) as temporary:
@@ -37,8 +61,7 @@ def main(arguments: argparse.Namespace) -> None:
             check_params(temporary)
         except PipelineError as error:
             raise PipelineError(str(error).replace(str(temporary), str(PARAMS))) from error
-    for line in applied:
-        print(line)
+    return applied
 
 
 def changed(text: str, changes: list[tuple[str, Any]]) -> tuple[str, list[str]]:

@@ -1,0 +1,94 @@
+"""Repeat the graph for several values of one parameter, and say how far the scores spread.
+
+`python -m stages.repeat train.seed 1 2 3` gives the spread over seeds, `python -m stages.repeat
+tile.validation.fold 0 1 2 3 4 --set tile.validation.method=fold` cross-validation. No stage of the
+graph: it changes params.yaml, runs `dvc repro`, and puts params.yaml back; what ran once is in
+DVC's cache and does not run again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.command import parser, run
+from stages.errors import PipelineError
+from stages.files import read_json, write_json, write_text
+from stages.params.models import ModelsParams
+from stages.paths import METRICS, PARAMS
+from stages.preset import apply, parsed
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the scores of each run, and print mean, spread and extremes.
+
+    Raises:
+        PipelineError: a parameter is unknown, or a run failed; params.yaml is as it was.
+    """
+    rows = arguments.rows or ModelsParams.load().names
+    before = PARAMS.read_text(encoding="utf-8")
+    runs: dict[str, Any] = {}
+    try:
+        for value in arguments.values:
+            apply(parsed([*arguments.set, f"{arguments.key}={value}"]))
+            print(f"{arguments.key}={value}", flush=True)
+            reproduce([f"evaluate@{row}" for row in rows])
+            runs[value] = {row: read_json(METRICS / f"{row}.json") for row in rows}
+    finally:
+        write_text(PARAMS, before)
+    spreads = {row: spread([scores[row] for scores in runs.values()]) for row in rows}
+    content = {"key": arguments.key, "set": arguments.set, "runs": runs, "spread": spreads}
+    write_json(arguments.output, content)
+    for row, splits in spreads.items():
+        for split, scores in splits.items():
+            for name, found in scores.items():
+                print(f"{row}, {split}, {name}: {json.dumps(found)}")
+
+
+def reproduce(stages: list[str]) -> None:
+    """Bring stages up to date.
+
+    Raises:
+        PipelineError: one failed.
+    """
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=False)
+    if done.returncode:
+        raise PipelineError("dvc repro failed; what it said stands above")
+
+
+def spread(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Of each split and score that all runs have: mean, standard deviation, lowest and highest.
+
+    Args:
+        runs: contents of metrics/ROW.json.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for split in runs[0]:
+        if not all(split in one for one in runs):
+            continue
+        names = [name for name in runs[0][split] if all(name in one[split] for one in runs)]
+        found[split] = {}
+        for name in names:
+            values = np.array([one[split][name] for one in runs])
+            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            found[split][name] = {
+                "mean": round(float(values.mean()), 6),
+                "deviation": round(deviation, 6),
+                "lowest": round(float(values.min()), 6),
+                "highest": round(float(values.max()), 6),
+            }
+    return found
+
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument("key", help="dotted, as train.seed")
+    command.add_argument("values", nargs="+")
+    command.add_argument("--set", nargs="*", default=[], metavar="key=value", help="in every run")
+    command.add_argument("--rows", nargs="+", help="which to score; else all models")
+    command.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    run(main, command.parse_args())
