@@ -29,8 +29,9 @@ def main(arguments: argparse.Namespace) -> None:
     name = arguments.row
     params = EvaluateParams.load()
     records = read_records(SPLITS, SplitRecord)
-    row = Row(PREDICTIONS / name, MASKS)
-    probabilities = read_output(row.predictions).probabilities
+    output = read_output(PREDICTIONS / name)
+    row = Row(PREDICTIONS / name, output.classes, MASKS)
+    probabilities = output.probabilities
     choices = choose(records, row, params, probabilities=probabilities)
     scored = [record for record in records if record.split in params.splits]
     if not scored:

@@ -11,7 +11,8 @@ from stages.dataset.images import read_rgb
 from stages.dataset.manifest import SplitRecord, read_records
 from stages.files import replacing_folder
 from stages.inference.predictions import write_output, write_probabilities
-from stages.inference.sliding_window import predict_image
+from stages.inference.stain import NORMALISATIONS
+from stages.inference.views import predict_augmented
 from stages.params.predict import PredictParams
 from stages.paths import MODELS, PREDICTIONS, RAW, SPLITS
 
@@ -31,15 +32,8 @@ def main(arguments: argparse.Namespace) -> None:
     with replacing_folder(PREDICTIONS / arguments.model) as folder:
         write_output(folder, card.classes, probabilities=True)
         for record in tqdm(records, desc="predict", disable=not sys.stderr.isatty()):
-            probabilities = predict_image(
-                forward,
-                read_rgb(RAW / f"{record.id}.tif"),
-                window=params.window,
-                overlap=params.overlap,
-                divisor=divisor,
-                batch_size=params.batch_size,
-                flips=params.flips,
-            )
+            image = NORMALISATIONS[card.stain_normalisation](read_rgb(RAW / f"{record.id}.tif"))
+            probabilities = predict_augmented(forward, image, params, divisor=divisor)
             write_probabilities(folder, record.id, probabilities)
 
 

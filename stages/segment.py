@@ -7,6 +7,7 @@ centre and area).
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from stages.command import parser, run
 from stages.dataset.images import RGB, Labels, read_rgb, write_labels
 from stages.errors import PipelineError
 from stages.files import read_json, replacing
-from stages.inference.nuclei import NucleiSettings, nuclei_from_probability
-from stages.inference.sliding_window import Forward, predict_image
+from stages.inference.nuclei import NucleiSettings, nuclei_from_predictions
+from stages.inference.sliding_window import Forward
+from stages.inference.stain import NORMALISATIONS
+from stages.inference.views import predict_augmented
 from stages.params.predict import PredictParams
 from stages.paths import MODELS, PREDICTIONS
 
@@ -55,7 +58,15 @@ def main(arguments: argparse.Namespace) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     for path in tqdm(arguments.images, desc="segment", disable=not sys.stderr.isatty()):
         scale = um_per_pixel / card.um_per_pixel
-        labels = segment(read_rgb(path), forward, params, settings, divisor=divisor, scale=scale)
+        labels = segment(
+            NORMALISATIONS[card.stain_normalisation](read_rgb(path)),
+            forward,
+            params,
+            settings,
+            classes=card.classes,
+            divisor=divisor,
+            scale=scale,
+        )
         with replacing(arguments.output / f"{path.stem}.nuclei.png") as temporary:
             write_labels(temporary, labels)
         with replacing(arguments.output / f"{path.stem}.nuclei.csv") as temporary:
@@ -85,6 +96,7 @@ def segment(
     params: PredictParams,
     settings: NucleiSettings,
     *,
+    classes: Sequence[str],
     divisor: int,
     scale: float,
 ) -> Labels:
@@ -93,8 +105,9 @@ def segment(
     Args:
         image: (height, width, 3).
         forward: the model.
-        params: windows and flips.
+        params: windows and views.
         settings: how nuclei are told apart, at the model's resolution.
+        classes: of the model's outputs.
         divisor: of the model's input.
         scale: the image's micrometres per pixel over the model's; the image is brought to the
             model's resolution first, unless the two are nearly equal.
@@ -108,16 +121,8 @@ def segment(
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
-    probability = predict_image(
-        forward,
-        resized,
-        window=params.window,
-        overlap=params.overlap,
-        divisor=divisor,
-        batch_size=params.batch_size,
-        flips=params.flips,
-    )
-    labels = nuclei_from_probability(probability[..., 0], settings)
+    predictions = predict_augmented(forward, resized, params, divisor=divisor)
+    labels = nuclei_from_predictions(predictions, classes, settings)
     if labels.shape == (height, width):
         return labels
     back = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)

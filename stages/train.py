@@ -2,16 +2,17 @@
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 
 from stages import backend
 from stages.command import parser, run
-from stages.dataset.tiles import read_tiles
+from stages.dataset.tiles import TiledImage, read_tiles
 from stages.errors import PipelineError
 from stages.files import replacing
+from stages.inference.stain import NORMALISATIONS
 from stages.params.settings import Settings
 from stages.params.train import TrainParams, load_model_params
 from stages.paths import HISTORY, MODELS, TILES
@@ -27,7 +28,6 @@ def main(arguments: argparse.Namespace) -> None:
     from stages.training.checkpoint import opened
     from stages.training.identity import training_key
     from stages.training.loop import compile_for_training, fit
-    from stages.training.targets import CLASSES
 
     architecture = registry.architecture(arguments.model)
     model_params = load_model_params(arguments.model, architecture.params)
@@ -36,7 +36,10 @@ def main(arguments: argparse.Namespace) -> None:
             f"params.yaml: train.crop: {params.crop} is not divisible by {architecture.divisor}, "
             f"as {arguments.model} needs"
         )
-    training, validation = read_tiles(TILES / "train"), read_tiles(TILES / "validation")
+    training, validation = (
+        normalised(read_tiles(TILES / split), params.stain_normalisation)
+        for split in ("train", "validation")
+    )
     if not training:
         raise PipelineError("data/tiles/train has no image; change tile.protocol in params.yaml")
 
@@ -45,7 +48,7 @@ def main(arguments: argparse.Namespace) -> None:
             "params.yaml: train.keep: best needs validation images, and tile.validation holds none "
             "out; set train.keep to last, or hold some out"
         )
-    model = architecture.build(model_params, len(CLASSES))
+    model = architecture.build(model_params, len(params.outputs))
     architecture.initialise(model, model_params)
     compile_for_training(model, params, model_params.learning_rate, jit_compile=runtime.jit_compile)
     print(
@@ -76,18 +79,24 @@ def main(arguments: argparse.Namespace) -> None:
         card = store.Card(
             model=arguments.model,
             params=model_params.model_dump(),
-            classes=CLASSES,
+            classes=list(params.outputs),
             scaling=model_params.scaling,
             um_per_pixel=round(float(np.mean([image.um_per_pixel for image in training])), 6),
             epoch=trained.epoch,
             seed=params.seed,
             versions=backend.versions(),
+            stain_normalisation=params.stain_normalisation,
         )
         store.save(MODELS, card, trained.weights)
         with replacing(HISTORY / f"{arguments.model}.csv") as temporary:
             pd.DataFrame(trained.history).to_csv(
                 temporary, index=False, lineterminator="\n", float_format="%.6g"
             )
+
+
+def normalised(images: list[TiledImage], name: str) -> list[TiledImage]:
+    """The images with their stains normalised by one of `NORMALISATIONS`."""
+    return [replace(image, image=NORMALISATIONS[name](image.image)) for image in images]
 
 
 def _print_row(row: Mapping[str, float | None]) -> None:

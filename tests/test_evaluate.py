@@ -20,7 +20,7 @@ from stages import evaluate
 from stages.dataset.images import read_labels, write_labels
 from stages.dataset.manifest import SplitRecord, write_records
 from stages.errors import PipelineError
-from stages.inference.nuclei import NucleiSettings, nuclei_from_probability
+from stages.inference.nuclei import NucleiSettings, nuclei_from_predictions
 from stages.inference.predictions import (
     read_probabilities,
     write_output,
@@ -28,9 +28,11 @@ from stages.inference.predictions import (
 )
 from stages.paths import DETAIL, MASKS, METRICS, NUCLEI, PER_IMAGE, PREDICTIONS, SPLITS
 from stages.scoring.instances import score_nuclei
+from stages.training.targets import FULL, maps_of
 
 ROOT = Path(__file__).parents[1]
 SIZE = 96
+LEARNED = ["nucleus", "boundary"]
 
 RECORDS = [
     SplitRecord("t1", "lung", "train", 0.25, "aperio-xml"),
@@ -45,7 +47,13 @@ RECORDS = [
 PARAMS: dict[str, Any] = {
     "splits": ["train", "validation", "test"],
     "threshold": "auto",
-    "nuclei": {"smoothing": [0.0, 2.0], "min_distance": [3, 6], "min_area": [10]},
+    "nuclei": {
+        "separation": ["shape"],
+        "smoothing": [0.0, 2.0],
+        "min_distance": [3, 6],
+        "marker_threshold": [0.5],
+        "min_area": [10],
+    },
     "bootstrap": 200,
     "seed": 1,
 }
@@ -107,7 +115,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_records(SPLITS, RECORDS)
     for folder in (MASKS, PREDICTIONS / "unet", PREDICTIONS / "otsu"):
         folder.mkdir(parents=True)
-    write_output(PREDICTIONS / "unet", ["nucleus", "boundary"], probabilities=True)
+    write_output(PREDICTIONS / "unet", LEARNED, probabilities=True)
     write_output(PREDICTIONS / "otsu", ["nucleus"], probabilities=False)
     for seed, record in enumerate(RECORDS):
         truth = draw_truth(seed)
@@ -130,7 +138,13 @@ def test_metrics_are_the_definitions_on_whole_images(project: Path) -> None:
         clipped = np.clip(p.astype(float), 2.0**-12, 1 - 2.0**-12)
         mask = p.astype(float) >= settings["threshold"]
         both, either = (mask & t).sum((1, 2)), (mask | t).sum((1, 2))
-        nuclei = [nuclei_from_probability(one, NucleiSettings(**settings)) for one in p]
+        chosen_settings = NucleiSettings(**settings)
+        nuclei = [
+            nuclei_from_predictions(
+                read_probabilities(PREDICTIONS / "unet", name), LEARNED, chosen_settings
+            )
+            for name in ids
+        ]
         scores = [score_nuclei(*pair) for pair in zip(truths, nuclei, strict=True)]
         expected = {
             "loss": np.mean(np.where(t, -np.log(clipped), -np.log(1 - clipped))),
@@ -234,14 +248,44 @@ def test_a_hard_mask_has_no_loss_and_no_threshold_to_choose(project: Path) -> No
     assert {row["loss"] for row in table("otsu")} == {""}
 
 
+def with_boundaries() -> None:
+    """Predictions whose second class is the true boundary."""
+    for seed, record in enumerate(RECORDS):
+        truth = draw_truth(seed)
+        predicted = predict(truth, seed)
+        predicted[..., 1] = maps_of(truth, LEARNED, 2)[..., 0] / FULL
+        write_probabilities(PREDICTIONS / "unet", record.id, predicted)
+
+
+def test_a_boundary_that_was_learned_well_is_chosen_to_tell_nuclei_apart(project: Path) -> None:
+    with_boundaries()
+    run()
+    by_shape = metrics()["test"]["aji"]
+    write_params(nuclei={**PARAMS["nuclei"], "separation": ["shape", "boundary", "distance"]})
+    run()
+    assert chosen()["separation"] == "boundary"
+    assert metrics()["test"]["aji"] > by_shape
+    found = {one["separation"] for one in detail()["candidates"]["nuclei"]}
+    assert found == {"shape", "boundary"}  # there is no distance among the classes
+
+
+def test_a_separation_that_no_output_allows_is_told(project: Path) -> None:
+    write_params(nuclei={**PARAMS["nuclei"], "separation": ["distance"]})
+    with pytest.raises(PipelineError, match=r"evaluate\.nuclei\.separation: distance need.*shape"):
+        run()
+
+
 def test_what_is_given_is_not_chosen(project: Path) -> None:
-    write_params(threshold=0.37, nuclei={"smoothing": [1.5], "min_distance": [4], "min_area": [12]})
+    given = {"smoothing": [1.5], "min_distance": [4], "min_area": [12]}
+    write_params(threshold=0.37, nuclei={**PARAMS["nuclei"], **given})
     run()
     assert chosen() == {
         "threshold": 0.37,
         "smoothing": 1.5,
         "min_distance": 4,
         "min_area": 12,
+        "separation": "shape",
+        "marker_threshold": 0.5,
         "chosen_on": {"threshold": "given", "nuclei": "given"},
     }
     assert detail()["candidates"] == {"thresholds": [], "nuclei": []}

@@ -30,7 +30,7 @@ def image() -> np.ndarray:
 
 
 def test_nuclei_are_found_and_measured(image: np.ndarray) -> None:
-    labels = segment(image, darkness, PARAMS, SETTINGS, divisor=16, scale=1.0)
+    labels = segment(image, darkness, PARAMS, SETTINGS, classes=["nucleus"], divisor=16, scale=1.0)
     table = nuclei_table(labels, um_per_pixel=0.5)
     centres = table[["y", "x"]].round().to_numpy().tolist()
     assert sorted(centres) == [[30, 30], [60, 85]]
@@ -49,7 +49,7 @@ def test_another_resolution_is_brought_to_the_models_and_back(
         seen.append(pixels.shape)
         return darkness(pixels)
 
-    labels = segment(image, forward, PARAMS, SETTINGS, divisor=16, scale=scale)
+    labels = segment(image, forward, PARAMS, SETTINGS, classes=["nucleus"], divisor=16, scale=scale)
     assert labels.shape == image.shape[:2]
     assert labels.max() == 2
     assert abs((labels > 0).sum() - np.pi * (10**2 + 14**2)) < 120

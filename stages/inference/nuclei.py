@@ -1,6 +1,8 @@
-"""From a map of P(nucleus) to single nuclei."""
+"""From the maps that a network predicts to single nuclei."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -11,8 +13,14 @@ from skimage.segmentation import watershed
 
 from stages.dataset.images import LABELS_MAX, Labels
 from stages.errors import PipelineError
+from stages.inference.predictions import BOUNDARY, DISTANCE, NUCLEUS
 
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+# What shows where one nucleus ends and the next begins: the shape of the mask, or an output that
+# the network learned for it. Named as the class that each needs; "shape" needs none.
+Separation = Literal["shape", "boundary", "distance"]
 
 # Two pixels that meet only at a corner are not connected in a nucleus, but are in the background.
 EDGES = ndimage.generate_binary_structure(2, 1)
@@ -29,15 +37,21 @@ class NucleiSettings:
 
     Attributes:
         threshold: of P(nucleus); a pixel at it is in.
-        smoothing: sigma of the Gaussian on the distance transform, in pixels.
-        min_distance: the centres of two nuclei that touch are farther apart, in pixels.
+        smoothing: sigma in pixels of the Gaussian on the map whose hills are the nuclei: the
+            distance to the background by "shape", else what the network learned.
+        min_distance: by "shape" the centres of two nuclei that touch are farther apart, in pixels.
         min_area: nuclei of fewer pixels are dropped.
+        separation: see `Separation`.
+        marker_threshold: by "boundary" and "distance" each connected part of the map above it is
+            one nucleus.
     """
 
     threshold: float
     smoothing: float
     min_distance: int
     min_area: int
+    separation: Separation = "shape"
+    marker_threshold: float = 0.5
 
 
 def above(probability: npt.NDArray[np.floating], threshold: float) -> Mask:
@@ -45,27 +59,44 @@ def above(probability: npt.NDArray[np.floating], threshold: float) -> Mask:
     return np.asarray(probability, np.float32) >= np.float32(threshold)
 
 
-def nuclei_from_probability(
-    probability: npt.NDArray[np.floating], settings: NucleiSettings
+def separations(classes: Sequence[str]) -> list[Separation]:
+    """The ways of telling nuclei apart that a network of these outputs allows."""
+    return [name for name in get_args(Separation) if name == "shape" or name in classes]
+
+
+def nuclei_from_predictions(
+    predictions: npt.NDArray[np.floating], classes: Sequence[str], settings: NucleiSettings
 ) -> Labels:
-    """Label the nuclei of one image by a watershed on the smoothed distance to the background.
+    """Label the nuclei of one image by a watershed from one marker each.
 
     Args:
-        probability: (height, width) P(nucleus).
+        predictions: (height, width, classes).
+        classes: names of the channels.
         settings: see `NucleiSettings`.
 
     Returns:
         (height, width) uint16 labels 1..n without gaps, each one connected; 0 is background.
 
     Raises:
-        PipelineError: there are more nuclei than a 16-bit label map holds.
+        PipelineError: the settings need a class that is not there, or there are more nuclei than a
+            16-bit label map holds.
     """
-    mask = without_small(filled(above(probability, settings.threshold)), settings.min_area)
-    distance = _distance_to_background(mask)
+    if settings.separation not in separations(classes):
+        raise PipelineError(
+            f"nuclei cannot be told apart by {settings.separation!r}: the outputs are "
+            f"{', '.join(classes)}"
+        )
+    maps = {name: predictions[..., channel] for channel, name in enumerate(classes)}
+    mask = without_small(filled(above(maps[NUCLEUS], settings.threshold)), settings.min_area)
+    hills = _hills(mask, maps, settings.separation)
     if settings.smoothing:
-        distance = ndimage.gaussian_filter(distance, settings.smoothing)
-    markers = _markers(np.where(mask, distance, 0), mask, settings.min_distance)
-    return _large_enough(watershed(-distance, markers, mask=mask), settings.min_area)
+        hills = ndimage.gaussian_filter(hills, settings.smoothing)
+    hills = np.where(mask, hills, np.float32(0))
+    if settings.separation == "shape":
+        markers = _peaks(hills, mask, settings.min_distance)
+    else:
+        markers = _summits(hills, mask, settings.marker_threshold)
+    return _large_enough(watershed(-hills, markers, mask=mask), settings.min_area)
 
 
 def filled(mask: Mask, largest: int = LARGEST_HOLE) -> Mask:
@@ -86,7 +117,30 @@ def without_small(mask: Mask, min_area: int) -> Mask:
     return np.asarray(kept[objects])
 
 
-def _distance_to_background(mask: Mask) -> npt.NDArray[np.float32]:
+def _hills(mask: Mask, maps: dict[str, npt.NDArray[np.floating]], separation: Separation) -> Floats:
+    """A map that is high in the middle of each nucleus and low between two."""
+    if separation == "shape":
+        return _distance_to_background(mask)
+    if separation == DISTANCE:
+        return np.asarray(maps[DISTANCE], np.float32)
+    # Certainly a nucleus and certainly not near its edge.
+    return np.asarray(maps[NUCLEUS], np.float32) * (1 - np.asarray(maps[BOUNDARY], np.float32))
+
+
+def _summits(hills: Floats, mask: Mask, threshold: float) -> npt.NDArray[np.int32]:
+    """Each connected part of the mask above a threshold, numbered.
+
+    An object none of which is above it becomes a marker as a whole.
+    """
+    markers, count = ndimage.label(mask & (hills >= np.float32(threshold)), EDGES)
+    objects, _ = ndimage.label(mask, EDGES)
+    marked = np.zeros(objects.max() + 1, bool)
+    marked[objects[markers > 0]] = True
+    rest = np.where(marked[objects], 0, objects)
+    return np.asarray(np.where(rest > 0, rest + count, markers), np.int32)
+
+
+def _distance_to_background(mask: Mask) -> Floats:
     """The Euclidean distance of every pixel to the nearest one outside the mask, in pixels."""
     # The frame stands for background beyond the image: a nucleus cut by the border gets its centre
     # inside, and a mask without any background has a distance too.
@@ -96,9 +150,7 @@ def _distance_to_background(mask: Mask) -> npt.NDArray[np.float32]:
     return np.asarray(distance, np.float32)
 
 
-def _markers(
-    height: npt.NDArray[np.float32], mask: Mask, min_distance: int
-) -> npt.NDArray[np.int32]:
+def _peaks(height: Floats, mask: Mask, min_distance: int) -> npt.NDArray[np.int32]:
     """One numbered pixel a nucleus: peaks with nothing higher within `min_distance`.
 
     Of equal peaks that near the first stays. An object whose peaks are all below another

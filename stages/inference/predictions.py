@@ -15,6 +15,9 @@ Probabilities = npt.NDArray[np.float16]
 
 OUTPUT = "output.json"
 NUCLEUS = "nucleus"  # the first class of every predictions folder
+# Classes that a network may have besides; `stages.training.targets` says what they are.
+BOUNDARY = "boundary"
+DISTANCE = "distance"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ Pixels = npt.NDArray[np.uint8]
 # From (windows, height, width, 3) uint8 to (windows, height, width, classes) probabilities.
 Forward = Callable[[Pixels], Floats]
 
-FLIPS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-
 
 def predict_image(
     forward: Forward,
@@ -23,7 +21,6 @@ def predict_image(
     overlap: int,
     divisor: int,
     batch_size: int = 1,
-    flips: bool = False,
 ) -> Floats:
     """The probabilities of each pixel of an image.
 
@@ -38,24 +35,10 @@ def predict_image(
         overlap: pixels that neighbouring windows share, below `window`.
         divisor: of the height and width of what `forward` takes; missing pixels are mirrored.
         batch_size: windows a call of `forward`.
-        flips: average over the image and its flips along each axis and both.
 
     Returns:
         (height, width, classes).
     """
-    signs = FLIPS if flips else FLIPS[:1]
-    predictions = []
-    for y, x in signs:
-        flipped = np.ascontiguousarray(image[::y, ::x])
-        probability = _blended(forward, flipped, window, overlap, divisor, batch_size)
-        predictions.append(probability[::y, ::x])
-    mean: Floats = np.mean(predictions, axis=0, dtype=np.float32)
-    return mean
-
-
-def _blended(
-    forward: Forward, image: Pixels, window: int, overlap: int, divisor: int, batch_size: int
-) -> Floats:
     height, width = image.shape[:2]
     # One shape for all windows: a backend compiles the model anew for each.
     rows, columns = (min(_up_to(window, divisor), _up_to(n, divisor)) for n in (height, width))

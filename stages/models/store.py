@@ -24,6 +24,7 @@ class Card:
         epoch: the epoch, from 1, that the weights are of.
         seed: of the training.
         versions: of what computed it.
+        stain_normalisation: of whole images before anything else; see `stages.inference.stain`.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Card:
     epoch: int
     seed: int
     versions: dict[str, str]
+    stain_normalisation: str = "none"
 
 
 class _InMemory(io.BytesIO):

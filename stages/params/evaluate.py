@@ -19,13 +19,18 @@ class NucleiParams(Model):
     """Block `evaluate.nuclei`: settings of the watershed; of several, validation AJI decides.
 
     Attributes:
-        smoothing: sigmas of the Gaussian on the distance transform, in pixels.
-        min_distance: least distances between the centres of two nuclei, in pixels.
+        separation: what shows where a nucleus ends and the next begins; "boundary" and "distance"
+            count where the model has that output.
+        smoothing: sigmas in pixels of the Gaussian on the map that shows it.
+        min_distance: by "shape", least distances between the centres of two nuclei, in pixels.
+        marker_threshold: by "boundary" and "distance", what the middle of a nucleus is above.
         min_area: nuclei of fewer pixels are dropped.
     """
 
+    separation: list[Literal["shape", "boundary", "distance"]] = Field(min_length=1)
     smoothing: list[Annotated[float, Field(ge=0, le=100)]] = Field(min_length=1)
     min_distance: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=1)
+    marker_threshold: list[Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=1)
     min_area: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
 
 

@@ -46,12 +46,22 @@ class TrainParams(RuntimeParams):
     steps_per_epoch: int = Field(ge=1, le=1_000_000)
     batch_size: int = Field(ge=1, le=4096)
     crop: int = Field(ge=16, le=4096)
+    outputs: list[Literal["nucleus", "boundary", "distance"]] = Field(min_length=1)
+    boundary_width: int = Field(ge=1, le=64)
+    stain_normalisation: Literal["none", "macenko"]
+    average: float = Field(ge=0, lt=1)
     warmup: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0, le=1)
     dice_weight: float = Field(ge=0, le=1000)
     clip_norm: float = Field(gt=0, le=1_000_000)
     keep: Literal["best", "last"]
     augmentation: AugmentationParams
+
+    @model_validator(mode="after")
+    def _outputs(self) -> Self:
+        if self.outputs[0] != "nucleus" or len(set(self.outputs)) < len(self.outputs):
+            raise ValueError("`outputs` begins with nucleus and names nothing twice")
+        return self
 
     @classmethod
     def dvc_keys(cls) -> list[str]:

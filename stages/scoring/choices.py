@@ -8,7 +8,7 @@ from typing import Any
 
 from stages.dataset.manifest import TRAIN, VALIDATION, SplitRecord
 from stages.errors import PipelineError
-from stages.inference.nuclei import NucleiSettings
+from stages.inference.nuclei import NucleiSettings, separations
 from stages.parallel import parallel_map
 from stages.params.evaluate import EvaluateParams, NucleiParams
 from stages.scoring.images import Row, candidate_ajis, histogram_of, outlined
@@ -100,7 +100,7 @@ def choose(
     else:
         threshold = params.threshold
 
-    candidates = combinations(params.nuclei, threshold)
+    candidates = combinations(params.nuclei, threshold, row.classes)
     if len(candidates) == 1:
         return Choices(candidates[0], threshold_on, "given", thresholds, [])
     members = [record for record in members if outlined(record)]
@@ -110,10 +110,38 @@ def choose(
     return Choices(best_nuclei(nuclei), threshold_on, chosen_on, thresholds, nuclei)
 
 
-def combinations(params: NucleiParams, threshold: float) -> list[NucleiSettings]:
-    """Every combination of the settings of nuclei, in the order of the params, none twice."""
-    made = product(params.smoothing, params.min_distance, params.min_area)
-    return [NucleiSettings(threshold, *values) for values in dict.fromkeys(made)]
+def combinations(
+    params: NucleiParams, threshold: float, classes: Sequence[str]
+) -> list[NucleiSettings]:
+    """Every combination of the settings of nuclei, in the order of the params, none twice.
+
+    Of a setting that a way of telling nuclei apart does not use only the first value counts.
+
+    Args:
+        params: the candidates of each setting.
+        threshold: of P(nucleus).
+        classes: the predictions' channels.
+
+    Raises:
+        PipelineError: none of the ways in `params.separation` is possible with these classes.
+    """
+    possible = [name for name in params.separation if name in separations(classes)]
+    if not possible:
+        raise PipelineError(
+            f"params.yaml: evaluate.nuclei.separation: {', '.join(params.separation)} need outputs "
+            f"that are not predicted; add `shape`, or train with these in train.outputs"
+        )
+    made = [
+        NucleiSettings(threshold, smoothing, distance, area, name, marker)
+        for name in possible
+        for smoothing, distance, area, marker in product(
+            params.smoothing,
+            params.min_distance if name == "shape" else params.min_distance[:1],
+            params.min_area,
+            params.marker_threshold[:1] if name == "shape" else params.marker_threshold,
+        )
+    ]
+    return list(dict.fromkeys(made))
 
 
 def _nuclei_scores(

@@ -7,7 +7,7 @@ from pathlib import Path
 from stages.dataset.images import Labels, read_labels, write_labels
 from stages.dataset.manifest import APERIO_XML, SplitRecord
 from stages.errors import PipelineError
-from stages.inference.nuclei import NucleiSettings, nuclei_from_probability
+from stages.inference.nuclei import NucleiSettings, nuclei_from_predictions
 from stages.inference.predictions import Probabilities, read_probabilities
 from stages.scoring.contingency import contingency
 from stages.scoring.instances import NucleusScores, aji, score_nuclei
@@ -20,27 +20,35 @@ class Row:
 
     Attributes:
         predictions: the predictions folder.
+        classes: names of the predictions' channels, "nucleus" first.
         masks: the folder of true label maps, `<id>.png`.
     """
 
     predictions: Path
+    classes: tuple[str, ...]
     masks: Path
 
     def read(self, image: str) -> tuple[Probabilities, Labels]:
-        """P(nucleus) and the true labels of one image, both (height, width).
+        """The predictions, (height, width, classes), and true labels, (height, width), of an image.
 
         Raises:
             PipelineError: a file is missing or damaged, or the two differ in size.
         """
-        probability = read_probabilities(self.predictions, image)[..., 0]
+        predictions = read_probabilities(self.predictions, image)
         truth = read_labels(self.masks / f"{image}.png")
-        if probability.shape != truth.shape:
+        height, width, channels = predictions.shape
+        if (height, width) != truth.shape:
             raise PipelineError(
-                f"{self.predictions / image}.npy: {probability.shape[0]} x {probability.shape[1]} "
+                f"{self.predictions / image}.npy: {height} x {width} "
                 f"pixels, but the mask has {truth.shape[0]} x {truth.shape[1]}; "
                 f"predict {self.predictions.name!r} again"
             )
-        return probability, truth
+        if channels != len(self.classes):
+            raise PipelineError(
+                f"{self.predictions / image}.npy: {channels} channels, but the classes are "
+                f"{', '.join(self.classes)}; predict {self.predictions.name!r} again"
+            )
+        return predictions, truth
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,8 @@ def histogram_of(record: SplitRecord, row: Row) -> ProbabilityHistogram:
     Raises:
         PipelineError: see `Row.read`; or a probability is NaN or outside 0..1.
     """
-    return _histogram(*row.read(record.id), row.predictions / f"{record.id}.npy")
+    predictions, truth = row.read(record.id)
+    return _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")
 
 
 def candidate_ajis(
@@ -80,11 +89,11 @@ def candidate_ajis(
     """The AJI of one image under each of several settings.
 
     Raises:
-        PipelineError: see `Row.read` and `nuclei_from_probability`.
+        PipelineError: see `Row.read` and `nuclei_from_predictions`.
     """
-    probability, truth = row.read(record.id)
+    predictions, truth = row.read(record.id)
     return [
-        aji(contingency(truth, _nuclei(record, row, probability, settings)))
+        aji(contingency(truth, _nuclei(record, row, predictions, settings)))
         for settings in candidates
     ]
 
@@ -97,9 +106,9 @@ def score_image(
     Raises:
         PipelineError: as `histogram_of` and `candidate_ajis`.
     """
-    probability, truth = row.read(record.id)
-    histogram = _histogram(probability, truth, row.predictions / f"{record.id}.npy")
-    labels = _nuclei(record, row, probability, settings)
+    predictions, truth = row.read(record.id)
+    histogram = _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")
+    labels = _nuclei(record, row, predictions, settings)
     write_labels(nuclei / f"{record.id}.png", labels)
     return ImageScores(
         record=record,
@@ -117,9 +126,9 @@ def _histogram(probability: Probabilities, truth: Labels, path: Path) -> Probabi
 
 
 def _nuclei(
-    record: SplitRecord, row: Row, probability: Probabilities, settings: NucleiSettings
+    record: SplitRecord, row: Row, predictions: Probabilities, settings: NucleiSettings
 ) -> Labels:
     try:
-        return nuclei_from_probability(probability, settings)
+        return nuclei_from_predictions(predictions, row.classes, settings)
     except PipelineError as error:
         raise PipelineError(f"{row.predictions / record.id}.npy: {error}") from error

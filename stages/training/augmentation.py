@@ -18,11 +18,12 @@ DENSITY = -np.log((np.arange(256) + 1) / 256).astype(np.float32)
 def random_crop(
     image: RGB,
     labels: Labels,
+    maps: Pixels,
     centre: tuple[float, float],
     size: int,
     params: AugmentationParams,
     generator: np.random.Generator,
-) -> tuple[RGB, Labels]:
+) -> tuple[RGB, Labels, Pixels]:
     """A rotated, scaled and perhaps mirrored square around a point.
 
     It is cut from the whole image, so that what lies outside an upright square is real context;
@@ -31,13 +32,15 @@ def random_crop(
     Args:
         image: (height, width, 3).
         labels: (height, width).
+        maps: (height, width, n) of values that may be interpolated; n may be 0.
         centre: (y, x) in pixels, of the crop.
         size: side of the crop in pixels.
         params: `rotate`, `scale` and `flip` are used.
         generator: gives angle, scale and flip.
 
     Returns:
-        (size, size, 3) image, bilinear, and (size, size) labels, nearest.
+        (size, size, 3) image, bilinear, (size, size) labels, nearest, and (size, size, n) maps,
+        bilinear.
     """
     angle = np.deg2rad(generator.uniform(-params.rotate, params.rotate))
     # Log-uniform: enlarging by a factor is as likely as shrinking by it.
@@ -52,6 +55,8 @@ def random_crop(
     matrix = np.column_stack([linear, offset])
 
     def cut(array: npt.NDArray[np.generic], interpolation: int) -> npt.NDArray[np.generic]:
+        if not array.size:
+            return np.zeros((size, size, 0), array.dtype)
         flags = interpolation | cv2.WARP_INVERSE_MAP
         border = cv2.BORDER_REFLECT_101
         return np.asarray(
@@ -61,6 +66,8 @@ def random_crop(
     return (
         cut(image, cv2.INTER_LINEAR).astype(np.uint8, copy=False),
         cut(labels, cv2.INTER_NEAREST).astype(np.uint16, copy=False),
+        # OpenCV drops the last axis where it is 1.
+        cut(maps, cv2.INTER_LINEAR).reshape(size, size, -1).astype(np.uint8, copy=False),
     )
 
 

@@ -12,7 +12,7 @@ from stages.dataset.tiles import TiledImage
 from stages.models.scaling import SCALINGS
 from stages.params.train import TrainParams
 from stages.training.augmentation import jitter_colour, random_crop
-from stages.training.targets import target_of
+from stages.training.targets import maps_of, target_of
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
@@ -24,7 +24,8 @@ class Batches:
 
     Args:
         images: of the training split.
-        params: `seed`, `batch_size`, `crop` and `augmentation` are used.
+        params: `seed`, `batch_size`, `crop`, `outputs`, `boundary_width` and `augmentation` are
+            used.
         scaling: the model's, see `stages.models.scaling`.
     """
 
@@ -34,7 +35,11 @@ class Batches:
         self._tiles = [(image, tile) for image in images for tile in image.windows]
         # A whole image is read many times; the memory map would go to the disk each time.
         self._images = {
-            image.id: (np.ascontiguousarray(image.image), np.ascontiguousarray(image.labels))
+            image.id: (
+                np.ascontiguousarray(image.image),
+                np.ascontiguousarray(image.labels),
+                maps_of(image.labels, params.outputs, params.boundary_width),
+            )
             for image in images
         }
 
@@ -42,7 +47,7 @@ class Batches:
         """The batch of a global step, counted from 0 over all epochs.
 
         Returns:
-            (batch, crop, crop, 3) inputs and (batch, crop, crop, classes) targets.
+            (batch, crop, crop, 3) inputs and (batch, crop, crop, outputs) targets.
         """
         crops = [self._crop(step, place) for place in range(self._params.batch_size)]
         inputs, targets = zip(*crops, strict=True)
@@ -56,11 +61,11 @@ class Batches:
         image, (y, x, height, width) = self._tiles[generator.integers(len(self._tiles))]
         centre = (generator.uniform(y, y + height), generator.uniform(x, x + width))
         augmentation = self._params.augmentation
-        pixels, labels = random_crop(
+        pixels, labels, maps = random_crop(
             *self._images[image.id], centre, self._params.crop, augmentation, generator
         )
         pixels = jitter_colour(pixels, augmentation, generator)
-        return self._scale(pixels), target_of(labels)
+        return self._scale(pixels), target_of(labels, maps)
 
     def ahead(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of steps `start` to `stop` (exclusive), prepared in a thread."""

@@ -1,7 +1,8 @@
 """The training loop: batches in, best weights and a history out."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,7 @@ def compile_for_training(
     """Give the model its optimizer and objective.
 
     AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101) with a linear warm-up and a
-    cosine decay to zero at the last step.
+    cosine decay to zero at the last step, and with a moving average of the weights if asked for.
     """
     steps = params.epochs * params.steps_per_epoch
     warmup = round(params.warmup * steps)
@@ -56,7 +57,11 @@ def compile_for_training(
         warmup_steps=warmup,
     )
     optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=params.weight_decay, global_clipnorm=params.clip_norm
+        schedule,
+        weight_decay=params.weight_decay,
+        global_clipnorm=params.clip_norm,
+        use_ema=params.average > 0,
+        ema_momentum=params.average,
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     model.compile(optimizer, cross_entropy_dice(params.dice_weight), jit_compile=jit_compile)
@@ -110,7 +115,9 @@ def fit(
         for inputs, targets in steps:
             objectives.append(float(model.train_on_batch(inputs, targets)))
             steps.set_postfix(objective=f"{objectives[-1]:.4f}")
-        scores = validate(forward, validation, divisor) if validation else None
+        with _averaged(model) if params.average else nullcontext():
+            scores = validate(forward, validation, divisor) if validation else None
+            weights = model.get_weights()
         row: HistoryRow = {
             "epoch": epoch,
             "learning_rate": float(model.optimizer.learning_rate),
@@ -123,13 +130,26 @@ def fit(
         carried.history.append(row)
         progress(row)
         if params.keep == "last" or scores is None:
-            carried.kept, carried.weights = epoch, model.get_weights()
+            carried.kept, carried.weights = epoch, weights
         elif scores.dice > carried.kept_dice:
-            carried.kept, carried.weights = epoch, model.get_weights()
+            carried.kept, carried.weights = epoch, weights
             carried.kept_dice = scores.dice
         if checkpoint and checkpoint.due():
             checkpoint.save(_state(carried, model))
     return Trained(weights=carried.weights, epoch=carried.kept, history=carried.history)
+
+
+@contextmanager
+def _averaged(model: Any) -> Iterator[None]:
+    """The model with the moving average of its weights, which its optimizer keeps."""
+    variables = model.trainable_variables
+    own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    model.optimizer.finalize_variable_values(variables)
+    try:
+        yield
+    finally:
+        for variable, array in zip(variables, own, strict=True):
+            variable.assign(array)
 
 
 @dataclass

@@ -12,8 +12,9 @@ import pytest
 from stages.dataset.rasterise import rasterise
 from stages.dataset.synthetic.slide import Slide, draw_slide
 from stages.dataset.tiles import TiledImage
-from stages.inference.nuclei import NucleiSettings, nuclei_from_probability
+from stages.inference.nuclei import NucleiSettings, nuclei_from_predictions
 from stages.inference.otsu import nucleus_mask
+from stages.inference.predictions import NUCLEUS
 from stages.models import unet
 from stages.params.baseline import BaselineParams
 from stages.params.train import TrainParams
@@ -60,11 +61,13 @@ def test_baseline_of_an_image(benchmark: Benchmark, slide: Slide) -> None:
 
 
 def test_nuclei_of_an_image(benchmark: Benchmark, labels: np.ndarray) -> None:
-    benchmark(nuclei_from_probability, (labels > 0).astype(np.float32), SETTINGS)
+    mask = (labels > 0).astype(np.float32)[..., np.newaxis]
+    benchmark(nuclei_from_predictions, mask, [NUCLEUS], SETTINGS)
 
 
 def test_score_an_image(benchmark: Benchmark, labels: np.ndarray) -> None:
-    prediction = nuclei_from_probability((labels > 0).astype(np.float32), SETTINGS)
+    mask = (labels > 0).astype(np.float32)[..., np.newaxis]
+    prediction = nuclei_from_predictions(mask, [NUCLEUS], SETTINGS)
     benchmark(score_nuclei, labels, prediction)
 
 

@@ -1,6 +1,7 @@
 """Nuclei from probability maps."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from stages.inference.nuclei import (
     NucleiSettings,
     above,
     filled,
-    nuclei_from_probability,
+    nuclei_from_predictions,
+    separations,
     without_small,
 )
 
@@ -34,7 +36,7 @@ def discs(shape: tuple[int, int], *centres_and_radii: tuple[int, int, int]) -> M
 
 
 def label(mask: Mask, settings: NucleiSettings = SETTINGS) -> npt.NDArray[np.uint16]:
-    return nuclei_from_probability(mask.astype(np.float32), settings)
+    return nuclei_from_predictions(mask[..., np.newaxis].astype(np.float32), ["nucleus"], settings)
 
 
 def test_separate_nuclei_stay_whole() -> None:
@@ -170,7 +172,63 @@ def test_the_same_wherever_the_array_lies_in_memory() -> None:
     for offset in range(1, 40):
         elsewhere = np.zeros(mask.size + offset, np.float32)[offset:].reshape(mask.shape)
         elsewhere[:] = mask
-        np.testing.assert_array_equal(nuclei_from_probability(elsewhere, chosen), expected)
+        found = nuclei_from_predictions(elsewhere[..., np.newaxis], ["nucleus"], chosen)
+        np.testing.assert_array_equal(found, expected)
+
+
+LEARNED = ["nucleus", "boundary", "distance"]
+
+
+def learned(first: Mask, second: Mask) -> npt.NDArray[np.float32]:
+    """What a perfect network says of two nuclei, from their masks."""
+    edges = ndimage.binary_dilation(first) & ndimage.binary_dilation(second)
+    distance = np.zeros(first.shape)
+    for nucleus in (first, second):
+        inside = ndimage.distance_transform_edt(nucleus)
+        distance += inside / inside.max()
+    return np.stack([first | second, edges, distance], axis=-1).astype(np.float32)
+
+
+@pytest.mark.parametrize("separation", ["boundary", "distance"])
+def test_what_the_network_learned_parts_nuclei_that_the_mask_does_not(separation: str) -> None:
+    first, second = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
+    first[10:30, 10:25], second[10:30, 25:50] = True, True  # one rectangle, without a neck
+    predictions = learned(first, second)
+    by_shape = NucleiSettings(0.5, 2.0, 9, 10)
+    assert nuclei_from_predictions(predictions, LEARNED, by_shape).max() == 1
+    chosen = replace(by_shape, smoothing=0.0, separation=separation, marker_threshold=0.5)
+    labels = nuclei_from_predictions(predictions, LEARNED, chosen)
+    assert labels.max() == 2
+    assert np.mean((labels == labels[20, 15]) == first) > 0.98
+    assert np.mean((labels == labels[20, 40]) == second) > 0.98
+
+
+def test_an_object_without_a_marker_is_one_nucleus() -> None:
+    first, second = discs((40, 70), (20, 20, 8)), discs((40, 70), (20, 50, 8))
+    predictions = learned(first, second)
+    predictions[:, 35:, 2] *= 0.2
+    chosen = NucleiSettings(0.5, 0.0, 3, 10, separation="distance", marker_threshold=0.5)
+    labels = nuclei_from_predictions(predictions, LEARNED, chosen)
+    assert labels.max() == 2
+    np.testing.assert_array_equal(labels > 0, first | second)
+
+
+def test_the_order_of_the_channels_is_that_of_the_classes() -> None:
+    first, second = discs((40, 60), (20, 22, 12)), discs((40, 60), (20, 40, 6))
+    predictions = learned(first & ~second, second)
+    chosen = NucleiSettings(0.5, 1.0, 3, 10, separation="distance", marker_threshold=0.5)
+    turned = nuclei_from_predictions(
+        predictions[..., [0, 2, 1]], ["nucleus", "distance", "boundary"], chosen
+    )
+    np.testing.assert_array_equal(turned, nuclei_from_predictions(predictions, LEARNED, chosen))
+
+
+def test_a_separation_needs_its_output() -> None:
+    assert separations(["nucleus"]) == ["shape"]
+    assert separations(["nucleus", "distance"]) == ["shape", "distance"]
+    chosen = NucleiSettings(0.5, 0.0, 3, 10, separation="boundary")
+    with pytest.raises(PipelineError, match=r"'boundary'.*outputs are nucleus, distance"):
+        nuclei_from_predictions(np.zeros((4, 4, 2)), ["nucleus", "distance"], chosen)
 
 
 def test_a_full_size_image_takes_a_moment() -> None:

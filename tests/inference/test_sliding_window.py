@@ -1,7 +1,6 @@
 """Windows: every pixel, no seam, any size."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,15 +23,14 @@ def random_image(height: int, width: int) -> np.ndarray:
     window=st.integers(8, 64),
     overlap=st.integers(0, 31),
     batch_size=st.integers(1, 5),
-    flips=st.booleans(),
 )
 def test_blending_predictions_that_agree_changes_nothing(
-    height: int, width: int, window: int, overlap: int, batch_size: int, flips: bool
+    height: int, width: int, window: int, overlap: int, batch_size: int
 ) -> None:
     image = random_image(height, width)
     found = predict_image(
         brightness, image, window=window, overlap=min(overlap, window // 2), divisor=8,
-        batch_size=batch_size, flips=flips,
+        batch_size=batch_size,
     )  # fmt: skip
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, brightness(image), atol=1e-6)
@@ -76,15 +74,3 @@ def test_a_window_counts_least_at_its_edge() -> None:
     assert found[-1] == 1
     assert np.all(np.diff(found) >= 0)
     assert np.abs(np.diff(found)).max() < 0.1  # no seam
-
-
-def test_flips_average_over_four_orientations() -> None:
-    def left_half(pixels: np.ndarray) -> np.ndarray:
-        answer = np.zeros((*pixels.shape[:3], 1), np.float32)
-        answer[:, :, : pixels.shape[2] // 2] = 1
-        return answer
-
-    found = predict_image(
-        left_half, np.zeros((16, 16, 3), np.uint8), window=16, overlap=0, divisor=16, flips=True
-    )
-    assert found == pytest.approx(0.5)

@@ -13,7 +13,7 @@ from stages.inference.nuclei import (
     NucleiSettings,
     above,
     filled,
-    nuclei_from_probability,
+    nuclei_from_predictions,
     without_small,
 )
 
@@ -33,6 +33,13 @@ chosen = st.builds(
     min_distance=st.integers(1, 9),
     min_area=st.integers(0, 12),
 )
+
+
+def nuclei_from_probability(
+    probability: npt.NDArray[np.floating], settings: NucleiSettings
+) -> Labels:
+    """The nuclei of a map of P(nucleus) alone."""
+    return nuclei_from_predictions(probability[..., np.newaxis], ["nucleus"], settings)
 
 
 @st.composite

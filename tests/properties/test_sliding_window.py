@@ -1,11 +1,15 @@
 """What holds for every image, window and model."""
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.inference.sliding_window import Forward, predict_image
+from stages.inference import sliding_window
+from stages.inference.sliding_window import Forward
+from stages.inference.views import mean_over_views, views_of
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -24,6 +28,13 @@ def windowings(draw: st.DrawFn) -> Setting:
     window = draw(st.integers(1, 40))
     overlap = draw(st.integers(0, window - 1))
     return {"window": window, "overlap": overlap, "divisor": draw(st.sampled_from([1, 4, 8]))}
+
+
+def predict_image(forward: Forward, image: Image, *, flips: bool = False, **how: int) -> Floats:
+    """The prediction by windows, averaged over flips if asked for."""
+    windows = partial(sliding_window.predict_image, forward, **how)
+    views = views_of(flips=flips, rotations=False)
+    return mean_over_views(windows, image, views=views, scales=[1.0])
 
 
 def with_context(pixels: Image) -> Floats:

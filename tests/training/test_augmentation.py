@@ -15,6 +15,8 @@ STRONG = AugmentationParams(
     blur_probability=0.5,
 )  # fmt: skip
 
+NO_MAPS = np.zeros((96, 128, 0), np.uint8)
+
 
 @pytest.fixture
 def labels() -> np.ndarray:
@@ -31,7 +33,7 @@ def as_image(labels: np.ndarray) -> np.ndarray:
 
 def test_without_augmentation_a_crop_is_cut_out_to_the_pixel(labels: np.ndarray) -> None:
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
-    crop, cut = random_crop(image, labels, (48, 64), 32, NONE, np.random.default_rng(1))
+    crop, cut, _ = random_crop(image, labels, NO_MAPS, (48, 64), 32, NONE, np.random.default_rng(1))
     np.testing.assert_array_equal(crop, image[32:64, 48:80])
     np.testing.assert_array_equal(cut, labels[32:64, 48:80])
 
@@ -39,16 +41,26 @@ def test_without_augmentation_a_crop_is_cut_out_to_the_pixel(labels: np.ndarray)
 @pytest.mark.parametrize("seed", range(8))
 def test_image_and_labels_move_together(labels: np.ndarray, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    crop, cut = random_crop(as_image(labels), labels, (48, 64), 64, STRONG, generator)
+    crop, cut, _ = random_crop(as_image(labels), labels, NO_MAPS, (48, 64), 64, STRONG, generator)
     dark = crop[..., 0] < 130
     # Bilinear against nearest: only pixels on an edge may differ.
     assert np.mean(dark != (cut > 0)) < 0.02
     assert set(np.unique(cut)) <= {0, 1, 300}
 
 
+@pytest.mark.parametrize("maps", [1, 2])
+def test_maps_move_with_the_image(labels: np.ndarray, maps: int) -> None:
+    image = as_image(labels)
+    generator = np.random.default_rng(3)
+    crop, _, found = random_crop(image, labels, image[..., :maps], (48, 64), 64, STRONG, generator)
+    assert found.dtype == np.uint8
+    # OpenCV rounds otherwise for another number of channels.
+    np.testing.assert_allclose(found, crop[..., :maps], atol=4)
+
+
 def test_beyond_the_border_the_image_is_mirrored(labels: np.ndarray) -> None:
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
-    crop, _ = random_crop(image, labels, (0, 64), 32, NONE, np.random.default_rng(1))
+    crop, _, _ = random_crop(image, labels, NO_MAPS, (0, 64), 32, NONE, np.random.default_rng(1))
     np.testing.assert_array_equal(crop[16:], image[:16, 48:80])
     np.testing.assert_array_equal(crop[:16], image[16:0:-1, 48:80])
 
@@ -57,8 +69,8 @@ def test_scale_enlarges_what_is_shown() -> None:
     labels = np.zeros((101, 101), np.uint16)
     labels[40:61, 40:61] = 1
     double = NONE.model_copy(update={"scale": (2.0, 2.0)})
-    _, cut = random_crop(
-        as_image(labels), labels, (50.5, 50.5), 80, double, np.random.default_rng(0)
+    _, cut, _ = random_crop(
+        as_image(labels), labels, NO_MAPS, (50.5, 50.5), 80, double, np.random.default_rng(0)
     )
     assert abs((cut > 0).sum() / (labels > 0).sum() - 4) < 0.2
 
