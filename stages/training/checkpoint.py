@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.errors import PipelineError
-from stages.files import replacing, sha256_of, write_text
+from stages.files import naming, replacing, sha256_of, write_text
 from stages.turn import NO_LOCKS
 
 Arrays = Sequence[npt.NDArray[np.generic]]
@@ -209,8 +209,9 @@ def _locked(lock: Path, problem: str) -> int:
                 os.close(descriptor)
                 raise
         if _still_there(lock, descriptor):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            with naming(lock):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             return descriptor
         os.close(descriptor)
 
