@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import OF_WRITING
-from stages.supervision import stop_if_orphaned
+from stages.supervision import stop_if_orphaned, uninterrupted
 from stages.turn import UNFINISHED, prefix
 
 HASH_BLOCK = 1 << 20
@@ -42,10 +42,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         stop_if_orphaned()
-        # Aside first, and removed with the temporary folder: for an instant only nothing is there.
-        if path.exists():
-            path.rename(Path(outer) / f"{path.name}.old")
-        temporary.rename(path)
+        with uninterrupted():
+            # Aside first, and removed with the temporary folder: nothing is there for an instant.
+            if path.exists():
+                path.rename(Path(outer) / f"{path.name}.old")
+            temporary.rename(path)
 
 
 @contextmanager

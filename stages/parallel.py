@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from stages.errors import PipelineError
 from stages.params.settings import Settings
-from stages.supervision import ENDING
+from stages.supervision import ENDING, uninterrupted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,7 +50,8 @@ def parallel_map(
         return _shown(map(function, pending), len(pending), title)
     with _pool(min(settings.workers, len(pending))) as pool:
         try:
-            futures = [pool.submit(function, item) for item in pending]
+            with uninterrupted():  # a worker that is half started would not be known
+                futures = [pool.submit(function, item) for item in pending]
             return _shown((future.result() for future in futures), len(pending), title)
         except BrokenProcessPool as error:
             raise PipelineError(

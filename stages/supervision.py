@@ -57,9 +57,9 @@ def supervised() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only there Python runs handlers
         return
-    global _parents
+    global _parents, _supervisor
     _parents = Parents.of_this_process() if os.environ.get(DVC_STAGE) else None
-    supervisor = _Supervisor(_parents)
+    _supervisor = supervisor = _Supervisor(_parents)
     supervisor.start()
     try:
         yield
@@ -73,7 +73,23 @@ def supervised() -> Iterator[None]:
         # After an interruption the watch goes on, lest the interpreter's end takes too long.
         if supervisor.interruption is None:
             supervisor.stop()
-        _parents = None
+        _parents = _supervisor = None
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put a signal's `Interrupted` off to the end of the block, which is to be short."""
+    supervisor = _supervisor
+    if supervisor is None or supervisor.interruption is not None:
+        yield
+        return
+    supervisor.put_off = True
+    try:
+        yield
+    finally:
+        supervisor.put_off = False
+        if supervisor.interruption is not None:
+            raise supervisor.interruption
 
 
 class Parents:
@@ -118,6 +134,7 @@ class Parents:
 
 
 _parents: Parents | None = None
+_supervisor: "_Supervisor | None" = None
 
 
 def stop_if_orphaned() -> None:
@@ -137,6 +154,7 @@ class _Supervisor:
 
     def __init__(self, parents: Parents | None) -> None:
         self.interruption: Interrupted | None = None
+        self.put_off = False
         self._parents = parents
         self._reason: str | None = None
         self._began: float | None = None
@@ -164,7 +182,8 @@ class _Supervisor:
         if self.interruption is None:
             reason = self._reason or f"interrupted by {signal.Signals(number).name}"
             self.interruption = Interrupted(reason, number)
-            raise self.interruption
+            if not self.put_off:
+                raise self.interruption
 
     def _watch(self) -> None:
         while True:

@@ -165,7 +165,8 @@ def reproduce(
                     repro.reap()
                     continue  # the next run at once, beside what may be left of this one
             repro.wait()
-            assert "Traceback" not in repro.output, repro.output
+            if not interruption.kind.startswith("KILL"):  # workers of a killed stage may complain
+                assert "Traceback" not in repro.output, repro.output
         repros.append(Repro(project, *options))
         assert repros[-1].wait() == 0, repros[-1].output
     finally:

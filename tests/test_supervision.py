@@ -89,6 +89,25 @@ def test_code_that_lets_no_handler_run_is_ended_after_a_while(project: SlowProje
     assert any(".writing-masks=" in path for path in project.written())
 
 
+def test_a_signal_within_a_short_step_waits_for_its_end(project: SlowProject) -> None:
+    code = """
+import signal
+from stages.supervision import Interrupted, supervised, uninterrupted
+try:
+    with supervised():
+        with uninterrupted():
+            pass
+        with uninterrupted():
+            signal.raise_signal(signal.SIGTERM)
+            print("to its end")
+        print("too far")
+except Interrupted as end:
+    print(end, end.status)
+"""
+    stdout, _ = project.start(sys.executable, "-c", code).communicate(timeout=30)
+    assert stdout == "to its end\ninterrupted by SIGTERM 143\n"
+
+
 def test_an_ignored_signal_stays_ignored(project: SlowProject) -> None:
     project.mode("until allowed")
     stage = project.start(sys.executable, "-m", "stages.masks", ignored=[SIGHUP])
