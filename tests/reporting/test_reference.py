@@ -46,7 +46,7 @@ def test_without_a_folder_there_is_no_run(tmp_path: Path) -> None:
     [
         ("{", r"real\.json is no valid JSON"),
         (json.dumps(content(name="other")), r"real\.json: its name in the file is 'other'"),
-        (json.dumps(content(extra=1)), r"real\.json\.extra: Extra inputs"),
+        (json.dumps(content(extra=1)), r"real\.json\.extra: unknown key"),
         (json.dumps(content(rows={})), r"real\.json\.rows: "),
         (json.dumps(content(rows={"unet": {"test": {"dice": "good"}}})), r"unet\.test\.dice: "),
         (json.dumps(content(rows={"unet": {"test": {"dice": float("nan")}}})), r"test\.dice: "),
