@@ -27,8 +27,12 @@ from stages.reporting.rows import BASELINE, ENSEMBLE
 
 # No training in it: only the rounding of the last of the six printed digits.
 EXACT = 1e-5
-# Scores, of 0 to 1, and losses of rows that were trained.
-TRAINED = 0.05
+# Of trained rows. With one thread in place of two, the default run's U-Net changed the losses and
+# pixel scores of a split by up to 0.010, AJI and its bounds by up to 0.042, PQ and its by up to
+# 0.067: these count nuclei, and settings for parting them are chosen on two images. Twice that.
+PIXELS = 0.02
+NUCLEI = 0.14
+OF_NUCLEI = ("aji", "pq")
 # Parameters that may differ: how sums are split and on what they are computed.
 RUNTIME = frozenset({"backend", "device", "precision", "xla", "deterministic", "threads"})
 
@@ -69,10 +73,10 @@ def main(arguments: argparse.Namespace) -> None:
     reference = arguments.reference
     _check_params(reference)
     differences: list[Difference] = []
-    for file, tolerance in compared_files(ModelsParams.load().names):
+    for file in compared_files(ModelsParams.load().names):
         old = values(file, text_of(reference, file), where=f"{reference}: {file}")
         new = values(file, _text(file), where=str(file))
-        differences += compared(str(file), old, new, tolerance)
+        differences += compared(file, old, new)
     if not differences:
         print(f"metrics/ is that of {reference}, to the last digit")
         return
@@ -86,15 +90,24 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"metrics/ is that of {reference} within the tolerance")
 
 
-def compared_files(models: list[str]) -> Iterator[tuple[Path, float]]:
-    """The files that are compared, each with the tolerance of its values.
+def compared_files(models: list[str]) -> list[Path]:
+    """The files that are compared; those of epochs' histories for their outcome."""
+    rows = (*models, ENSEMBLE, BASELINE)
+    return [paths.METRICS / f"{row}.json" for row in rows] + [
+        paths.HISTORY / f"{model}.csv" for model in models
+    ]
 
-    Of a training only its outcome: epochs on the way differ by more than it does.
+
+def tolerance(file: Path, key: str) -> float:
+    """How far a value may be from the reference's.
+
+    Args:
+        file: that it is in.
+        key: its dotted key, or its column.
     """
-    for row in (*models, ENSEMBLE, BASELINE):
-        yield paths.METRICS / f"{row}.json", EXACT if row == BASELINE else TRAINED
-    for model in models:
-        yield paths.HISTORY / f"{model}.csv", TRAINED
+    if file.stem == BASELINE:
+        return EXACT
+    return NUCLEI if key.rpartition(".")[2].startswith(OF_NUCLEI) else PIXELS
 
 
 def values(file: Path, text: str, *, where: str) -> dict[str, float]:
@@ -112,10 +125,10 @@ def values(file: Path, text: str, *, where: str) -> dict[str, float]:
         raise PipelineError(f"{where}: no metrics file ({error}); run `dvc repro`") from error
 
 
-def compared(file: str, old: Values, new: Values, tolerance: float) -> list[Difference]:
+def compared(file: Path, old: Values, new: Values) -> list[Difference]:
     """All values that are not the same on both sides, in the order of their keys."""
     return [
-        Difference(f"{file}: {key}", old.get(key), new.get(key), tolerance)
+        Difference(f"{file}: {key}", old.get(key), new.get(key), tolerance(file, key))
         for key in sorted({*old, *new})
         if old.get(key) != new.get(key)
     ]

@@ -70,7 +70,8 @@ def gpu_count() -> int:
 
 def _started(*options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", *options],
+        # Else a dvc gives up after 3 s, with its model trained, while another one hashes files.
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *options],
         env=environment,
         start_new_session=True,  # a group of its own, so that the stage can be signalled too
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stages import check_reference
-from stages.check_reference import EXACT, TRAINED, Difference, compared, values
+from stages.check_reference import EXACT, NUCLEI, PIXELS, Difference, compared, tolerance, values
 from stages.errors import PipelineError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,12 +55,12 @@ def test_trained_rows_have_some_play(
     run_of_its_own: Path, row: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = run_of_its_own / f"metrics/{row}.json"
-    change(file, "test", "dice", 0.9 * TRAINED)
+    change(file, "test", "dice", 0.9 * PIXELS)
     check()
     shown = capsys.readouterr().out
     assert f"metrics/{row}.json: test.dice" in shown
     assert "BEYOND" not in shown
-    change(file, "test", "dice", 0.2 * TRAINED)
+    change(file, "test", "dice", 0.2 * PIXELS)
     with pytest.raises(PipelineError, match=rf"{row}\.json: test\.dice and 0 more .* HEAD"):
         check()
     assert capsys.readouterr().out.count("BEYOND") == 1
@@ -131,10 +131,27 @@ def test_missing_metrics_are_told(run_of_its_own: Path) -> None:
 
 
 def test_only_what_differs_is_listed() -> None:
-    found = compared("f", {"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 2.5, "d": 4}, 1)
+    file = Path("metrics/unet.json")
+    found = compared(file, {"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 2 + PIXELS / 2, "d": 4})
     assert found == [
-        Difference("f: b", 2, 2.5, 1),
-        Difference("f: c", 3, None, 1),
-        Difference("f: d", None, 4, 1),
+        Difference(f"{file}: b", 2, 2 + PIXELS / 2, PIXELS),
+        Difference(f"{file}: c", 3, None, PIXELS),
+        Difference(f"{file}: d", None, 4, PIXELS),
     ]
     assert [difference.beyond for difference in found] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "expected"),
+    [
+        ("metrics/unet.json", "test.pq_hi", NUCLEI),
+        ("metrics/ensemble.json", "validation.aji", NUCLEI),
+        ("metrics/segnet.json", "train.loss", PIXELS),
+        ("metrics/history/unet.csv", "validation_dice", PIXELS),
+        ("metrics/otsu.json", "test.pq", EXACT),
+    ],
+)
+def test_scores_of_nuclei_have_more_play_and_the_baseline_has_none(
+    file: str, key: str, expected: float
+) -> None:
+    assert tolerance(Path(file), key) == expected
