@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from stages import backend
 from stages.command import parser, run
-from stages.dataset.images import RGB, Labels, read_rgb, write_labels
+from stages.dataset.foreign import decode_rgb
+from stages.dataset.images import RGB, Labels, write_labels
 from stages.errors import PipelineError
 from stages.files import read_json, replacing
 from stages.inference.nuclei import NucleiSettings, nuclei_from_predictions
@@ -59,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
     for path in tqdm(arguments.images, desc="segment", disable=not sys.stderr.isatty()):
         scale = um_per_pixel / card.um_per_pixel
         labels = segment(
-            NORMALISATIONS[card.stain_normalisation](read_rgb(path)),
+            NORMALISATIONS[card.stain_normalisation](decode_rgb(path.read_bytes(), name=str(path))),
             forward,
             params,
             settings,

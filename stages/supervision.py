@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -160,7 +161,7 @@ class _Supervisor:
         self._began: float | None = None
         self._deadline = float("inf")
         self._status = 0
-        self._before: dict[signal.Signals, object] = {}
+        self._before: dict[signal.Signals, Any] = {}
         # The interpreter writes a signal's number there at once, whatever the main thread does.
         self._numbers, self._wakeup = os.pipe()
 
@@ -174,7 +175,7 @@ class _Supervisor:
 
     def stop(self) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
         signal.set_wakeup_fd(-1)
         os.close(self._wakeup)  # which ends the thread
 

@@ -30,7 +30,7 @@ UNFINISHED = ".writing-"  # how the names of temporary folders begin
 END_OF_NAME = "="
 
 # What network file systems without locks answer.
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 LOOK = 0.05  # seconds between two attempts
 SAID_AFTER = 1.0  # seconds of waiting, which need no explanation
@@ -86,7 +86,7 @@ def prefix() -> str:
 
 def _wait_for(lock: FileIO, stage: str) -> None:
     began, said = time.monotonic(), False
-    while not _locked(lock):
+    while not locked(lock.fileno(), lock.name):
         if not said and time.monotonic() - began > SAID_AFTER:
             lock.seek(0)
             holder = lock.read().decode(errors="replace")
@@ -99,15 +99,26 @@ def _wait_for(lock: FileIO, stage: str) -> None:
     lock.write(f"{os.getpid()}, which runs it too".encode())
 
 
-def _locked(lock: FileIO) -> bool:
+def locked(descriptor: int, name: object) -> bool:
+    """Take an exclusive lock, which ends with the process, however that ends.
+
+    On a file system without locks one line says so, and the work goes on.
+
+    Args:
+        descriptor: of an open file.
+        name: of that file.
+
+    Returns:
+        False if another process holds it.
+    """
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if error.errno not in _NO_LOCKS:
             raise
-        print(f"{lock.name}: no locks on this file system; run one dvc at a time", file=sys.stderr)
+        print(f"{name}: no locks on this file system; run one dvc at a time", file=sys.stderr)
     return True
 
 

@@ -19,7 +19,7 @@ REFERENCE_DENSITY = np.array([1.9705, 1.0308])
 GLASS = 0.15
 TAIL = 1.0
 # With less tissue than this, or with stains nearer to each other than this (cosine), nothing can
-# be estimated: about a thousand pixels, and half the angle between the reference's two stains.
+# be estimated: a thousand pixels, and a third of the angle between the reference's two stains.
 LEAST_TISSUE = 1000
 SAME_STAIN = 0.99
 LEAST_DENSITY = 0.05

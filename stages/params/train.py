@@ -49,7 +49,7 @@ class TrainParams(RuntimeParams):
     outputs: list[Literal["nucleus", "boundary", "distance"]] = Field(min_length=1)
     boundary_width: int = Field(ge=1, le=64)
     stain_normalisation: Literal["none", "macenko"]
-    average: float = Field(ge=0, lt=1)
+    ema_momentum: float = Field(ge=0, lt=1)
     warmup: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0, le=1)
     dice_weight: float = Field(ge=0, le=1000)

@@ -5,7 +5,6 @@ stage starts, and an output that it keeps (`persist`) would be trusted after par
 folder's name holds a key of all that decides the bytes (see `stages.training.identity`).
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.errors import PipelineError
+from stages.errors import PipelineError, explained
 from stages.files import naming, replacing, sha256_of, write_text
-from stages.turn import NO_LOCKS
+from stages.turn import locked
 
 Arrays = Sequence[npt.NDArray[np.generic]]
 
@@ -93,7 +92,7 @@ class Checkpoint:
         except OSError as error:
             with suppress(OSError):
                 arrays.unlink(missing_ok=True)
-            print(f"{self.folder}: no checkpoint saved: {error}", flush=True)
+            print(f"no checkpoint saved: {explained(error)}", flush=True)
         else:
             self._remove_all_but(arrays.name)
         self._saved = time.monotonic()
@@ -196,23 +195,19 @@ def _locked(lock: Path, problem: str) -> int:
                 "another one in MONUSEG_SCRATCH"
             ) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            if not locked(descriptor, lock):
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+                raise PipelineError(
+                    f"{lock}: {problem} (process {holder or 'unknown'}); wait for it, or end it"
+                )
+            if _still_there(lock, descriptor):
+                with naming(lock):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                return descriptor
+        except BaseException:
             os.close(descriptor)
-            raise PipelineError(
-                f"{lock}: {problem} (process {holder or 'unknown'}); wait for it, or end it"
-            ) from error
-        except OSError as error:
-            # Without locks training goes on, as stages do; `stages.turn` has said so.
-            if error.errno not in NO_LOCKS:
-                os.close(descriptor)
-                raise
-        if _still_there(lock, descriptor):
-            with naming(lock):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            return descriptor
+            raise
         os.close(descriptor)
 
 

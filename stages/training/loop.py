@@ -60,8 +60,8 @@ def compile_for_training(
         schedule,
         weight_decay=params.weight_decay,
         global_clipnorm=params.clip_norm,
-        use_ema=params.average > 0,
-        ema_momentum=params.average,
+        use_ema=params.ema_momentum > 0,
+        ema_momentum=params.ema_momentum,
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     model.compile(optimizer, cross_entropy_dice(params.dice_weight), jit_compile=jit_compile)
@@ -115,7 +115,7 @@ def fit(
         for inputs, targets in steps:
             objectives.append(float(model.train_on_batch(inputs, targets)))
             steps.set_postfix(objective=f"{objectives[-1]:.4f}")
-        with _averaged(model) if params.average else nullcontext():
+        with _averaged(model) if params.ema_momentum else nullcontext():
             scores = validate(forward, validation, divisor) if validation else None
             weights = model.get_weights()
         row: HistoryRow = {

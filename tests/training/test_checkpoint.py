@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages import turn
 from stages.errors import PipelineError
 from stages.training import checkpoint as module
 from stages.training.checkpoint import INDEX, LOCK, MOST_KEYS, Checkpoint, State, opened
@@ -201,7 +202,7 @@ def test_a_second_process_is_turned_away_until_the_first_has_ended(tmp_path: Pat
 def test_who_waited_at_a_removed_folder_holds_a_lock_that_others_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flock = module.fcntl.flock
+    flock = turn.fcntl.flock
     removals = iter([True])
 
     def removed_just_before(descriptor: int, operation: int) -> None:
@@ -209,7 +210,7 @@ def test_who_waited_at_a_removed_folder_holds_a_lock_that_others_see(
             module._remove(tmp_path / f"unet-{KEY[:16]}")
         flock(descriptor, operation)
 
-    monkeypatch.setattr(module.fcntl, "flock", removed_just_before)
+    monkeypatch.setattr(turn.fcntl, "flock", removed_just_before)
     held = opened(tmp_path, "unet", KEY)
     with held, pytest.raises(PipelineError), opened(tmp_path, "unet", KEY):
         pass
@@ -221,7 +222,7 @@ def test_where_there_are_no_locks_training_goes_on(
     def none(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(module.fcntl, "flock", none)
+    monkeypatch.setattr(turn.fcntl, "flock", none)
     with opened(tmp_path, "unet", KEY, 0) as checkpoint:
         checkpoint.save(state())
         assert_same(checkpoint.load(), state())

@@ -26,7 +26,7 @@ def build() -> keras.Model:
 
 def trained(images: list[TiledImage], average: float) -> tuple[Trained, keras.Model]:
     keras.utils.set_random_seed(1)
-    params = PARAMS.model_copy(update={"average": average})
+    params = PARAMS.model_copy(update={"ema_momentum": average})
     model = build()
     compile_for_training(model, params, 0.05, jit_compile=False)
     done = fit(
@@ -79,7 +79,7 @@ def test_the_average_is_what_is_scored(
         return ValidationScores(loss=1.0, accuracy=0.5, dice=0.5)
 
     monkeypatch.setattr(loop, "validate", validate)
-    params = PARAMS.model_copy(update={"average": MOMENTUM})
+    params = PARAMS.model_copy(update={"ema_momentum": MOMENTUM})
     compile_for_training(model, params, 0.05, jit_compile=False)
     fit(
         model,

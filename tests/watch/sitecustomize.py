@@ -80,7 +80,7 @@ class WatchParams(importlib.machinery.PathFinder):
             execute(module)
             note_fields(module.Model, Path(LOGS) / f"{os.environ[STAGE]}.params")
 
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        spec.loader.exec_module = exec_module
         return spec
 
 
