@@ -16,6 +16,7 @@ from stages.errors import PipelineError
 from stages.graph import BASELINE_ROW, ENSEMBLE_ROW, PARAMS_FILES, blocks, model_names
 from stages.params.block import Block, read_params, shown, validated
 from stages.params.dataset import DatasetParams
+from stages.params.evaluate import EvaluateParams
 from stages.params.excerpt import excerpt_of
 from stages.params.model import is_model
 from stages.params.predict import PredictParams
@@ -62,6 +63,13 @@ def check_params(file: Path) -> dict[type[Block], Any]:
         if isinstance(block, dict) and block.get("archives") != []:
             where = f"{PARAMS}: {DatasetParams.key}"
             validated(DatasetParams, {"source": source, source: block}, where=where)
+    rows = [*models, ENSEMBLE_ROW, BASELINE_ROW]
+    for row in loaded[EvaluateParams].settings:
+        if row not in rows:
+            raise PipelineError(
+                f"{PARAMS}: evaluate.settings: no row is called {shown(row)}; the rows are "
+                f"{', '.join(rows)}"
+            )
     check_consistency(loaded)
     return loaded
 

@@ -11,6 +11,16 @@ from stages.errors import PipelineError
 SetParams = Callable[[dict[str, object]], None]
 
 
+SETTINGS = {
+    "threshold": 0.5,
+    "separation": "distance",
+    "smoothing": 1.0,
+    "min_distance": 5,
+    "marker_threshold": 0.5,
+    "min_area": 30,
+}
+
+
 def error_of() -> str:
     with pytest.raises(PipelineError) as caught:
         check.main(argparse.Namespace())
@@ -57,6 +67,8 @@ def test_a_list_of_models_that_is_none_is_named(
         ({"extract.max_bytes": -1}, "extract.max_bytes: "),
         ({"masks.rasterisation": None}, "masks.rasterisation: "),
         ({"baseline": None}, "baseline: "),
+        ({"evaluate.settings": {"vnet": SETTINGS}}, "evaluate.settings: no row is called 'vnet'"),
+        ({"evaluate.settings": {"unet": {"threshold": 0.5}}}, "evaluate.settings.unet.separation"),
         ({"dataset.synthetic.seeds": 1}, "dataset.synthetic.seeds: "),
         # Also in a source that is not in use.
         ({"dataset.gdrive.timeout": 0}, "dataset.gdrive.timeout: "),

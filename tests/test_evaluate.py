@@ -54,6 +54,7 @@ PARAMS: dict[str, Any] = {
         "marker_threshold": [0.5],
         "min_area": [10],
     },
+    "settings": {},
     "bootstrap": 200,
     "seed": 1,
 }
@@ -289,6 +290,18 @@ def test_what_is_given_is_not_chosen(project: Path) -> None:
         "chosen_on": {"threshold": "given", "nuclei": "given"},
     }
     assert detail()["candidates"] == {"thresholds": [], "nuclei": []}
+
+
+def test_settings_of_a_row_are_its_own_alone(project: Path) -> None:
+    run()
+    kept = chosen()
+    settings = {name: value for name, value in kept.items() if name != "chosen_on"}
+    nuclei = {**PARAMS["nuclei"], "smoothing": [1.5], "min_distance": [4]}
+    write_params(threshold=0.21, nuclei=nuclei, settings={"unet": settings})
+    run()
+    assert chosen() == {**settings, "chosen_on": {"threshold": "given", "nuclei": "given"}}
+    run("otsu")
+    assert chosen("otsu")["smoothing"] == 1.5
 
 
 def test_without_validation_images_training_images_decide(project: Path) -> None:

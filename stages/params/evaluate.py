@@ -8,6 +8,12 @@ from stages.params.block import LARGEST_SEED, Block, Model
 
 Split = Literal["train", "validation", "test"]
 
+Separation = Literal["shape", "boundary", "distance"]
+Smoothing = Annotated[float, Field(ge=0, le=100)]
+Distance = Annotated[int, Field(ge=1, le=10_000)]
+Marker = Annotated[float, Field(gt=0, lt=1)]
+Area = Annotated[int, Field(ge=0)]
+
 
 def _distinct(splits: list[Split]) -> list[Split]:
     if len(set(splits)) < len(splits):
@@ -27,11 +33,22 @@ class NucleiParams(Model):
         min_area: nuclei of fewer pixels are dropped.
     """
 
-    separation: list[Literal["shape", "boundary", "distance"]] = Field(min_length=1)
-    smoothing: list[Annotated[float, Field(ge=0, le=100)]] = Field(min_length=1)
-    min_distance: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=1)
-    marker_threshold: list[Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=1)
-    min_area: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    separation: list[Separation] = Field(min_length=1)
+    smoothing: list[Smoothing] = Field(min_length=1)
+    min_distance: list[Distance] = Field(min_length=1)
+    marker_threshold: list[Marker] = Field(min_length=1)
+    min_area: list[Area] = Field(min_length=1)
+
+
+class RowSettings(Model):
+    """What a row is scored with where nothing is left to choose, as `NucleiSettings` has it."""
+
+    threshold: float = Field(gt=0, lt=1)
+    separation: Separation
+    smoothing: Smoothing
+    min_distance: Distance
+    marker_threshold: Marker
+    min_area: Area
 
 
 class EvaluateParams(Block):
@@ -41,6 +58,7 @@ class EvaluateParams(Block):
         splits: which are scored; leave "test" out while experimenting.
         threshold: of P(nucleus); "auto" takes the one of highest mean validation Dice.
         nuclei: see `NucleiParams`.
+        settings: by row, in place of `threshold` and `nuclei`; see `stages.finalise`.
         bootstrap: resamples of the test images for 95 % intervals.
         seed: of the bootstrap.
     """
@@ -50,5 +68,6 @@ class EvaluateParams(Block):
     splits: Annotated[list[Split], Field(min_length=1), AfterValidator(_distinct)]
     threshold: Literal["auto"] | Annotated[float, Field(gt=0, lt=1)]
     nuclei: NucleiParams
+    settings: dict[str, RowSettings]
     bootstrap: int = Field(ge=1, le=1_000_000)
     seed: int = Field(ge=0, le=LARGEST_SEED)

@@ -67,7 +67,7 @@ def choose(
     """Choose the threshold by mean Dice and then the settings of nuclei by mean AJI.
 
     Both on the validation images; without any, on the training images. Where nothing is to choose
-    no image is read.
+    no image is read: so it is where `params.settings` names the row.
 
     Args:
         records: all images of the protocol.
@@ -79,6 +79,11 @@ def choose(
         PipelineError: a threshold is to choose but there is neither kind of image; or a file is
             missing or damaged.
     """
+    given = params.settings.get(row.predictions.name)
+    if given:
+        settings = NucleiSettings(**given.model_dump())
+        return Choices(settings, "given", "given", [], [])
+
     split = VALIDATION if any(record.split == VALIDATION for record in records) else TRAIN
     members = [record for record in records if record.split == split]
     chosen_on: ChosenOn = "validation" if split == VALIDATION else "train"

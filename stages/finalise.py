@@ -1,0 +1,63 @@
+"""Prepare the final run: all training images train, by what the validation images chose.
+
+`python -m stages.finalise`, after a run with validation images, writes to params.yaml the threshold
+and the settings of nuclei that were chosen for each row, lets no image be held out any more, and
+keeps the last epoch, since nothing is left to choose one by. `dvc repro` then makes the final run.
+No stage of the graph.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from stages.command import parser, run
+from stages.errors import PipelineError
+from stages.files import read_json
+from stages.graph import BASELINE_ROW, ENSEMBLE_ROW
+from stages.params.models import ModelsParams
+from stages.paths import PREDICTIONS
+from stages.preset import apply
+
+CHOSEN_ON = "chosen_on"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Change params.yaml and print how.
+
+    Raises:
+        PipelineError: a row was not evaluated, or nothing was chosen for it on validation images.
+    """
+    rows = [*ModelsParams.load().names, ENSEMBLE_ROW, BASELINE_ROW]
+    changes = [
+        ("evaluate.settings", {row: chosen(row, PREDICTIONS) for row in rows}),
+        ("tile.validation.method", "none"),
+        ("train.keep", "last"),
+    ]
+    for line in apply(changes):
+        print(line)
+
+
+def chosen(row: str, folder: Path) -> dict[str, Any]:
+    """The settings that stage evaluate chose for a row.
+
+    Args:
+        row: its name.
+        folder: of the predictions, with ROW.json of each row.
+
+    Raises:
+        PipelineError: it was not evaluated, or nothing was chosen for it on validation images.
+    """
+    path = folder / f"{row}.json"
+    if not path.is_file():
+        raise PipelineError(f"{path} is missing; run `dvc repro evaluate@{row}`")
+    settings: dict[str, Any] = read_json(path)
+    if "validation" not in settings.pop(CHOSEN_ON).values():
+        raise PipelineError(
+            f"{path}: nothing in it was chosen on validation images; hold some out "
+            "(tile.validation.method), and run `dvc repro`"
+        )
+    return settings
+
+
+if __name__ == "__main__":
+    run(main, parser(__doc__).parse_args())
