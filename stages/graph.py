@@ -217,6 +217,7 @@ def _files_of_rows(models: list[str], rows: list[str]) -> list[str]:
         *(f"data/nuclei/{row}" for row in rows if row != BASELINE_ROW),
         *(f"metrics/{row}.json" for row in rows),
         *(f"metrics/detail/{row}.json" for row in rows),
+        *(f"metrics/per_image/{row}.csv" for row in rows),
         *(f"metrics/history/{model}.csv" for model in models),
     ]
 
@@ -227,7 +228,7 @@ def _is_code(dependency: str) -> bool:
 
 def _is_of_a_row(dependency: str) -> bool:
     path = Path(dependency)
-    folders = ("data/nuclei", "metrics", "metrics/detail", "metrics/history")
+    folders = ("data/nuclei", "metrics", "metrics/detail", "metrics/history", "metrics/per_image")
     return str(path.parent) in folders and dependency != "metrics/reference"
 
 

@@ -72,6 +72,16 @@ def test_a_table_of_elsewhere_and_no_difference(
     )
 
 
+def test_of_few_images_it_says_how_little_they_tell(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ids, told in (("abcde", 1), ("abcdefg", 0)):
+        write(PER_IMAGE / "unet.csv", 0.02, ids)
+        write(PER_IMAGE / "segnet.csv", 0.0, ids)
+        run("unet", "segnet")
+        assert capsys.readouterr().out.count("too few for an interval of 95 %") == told
+
+
 def test_other_images_are_not_compared(project: Path) -> None:
     write(PER_IMAGE / "unet.csv", 0.0)
     write(PER_IMAGE / "segnet.csv", 0.0, ids="abcdefgx")

@@ -94,7 +94,7 @@ def test_each_stage_tracks_the_blocks_that_it_reads(text: str) -> None:
         "ensemble": ["models"],
         "baseline": ["baseline"],
         "evaluate": ["evaluate"],
-        "report": ["models", "report"],
+        "report": ["evaluate.bootstrap", "evaluate.seed", "models", "report"],
     }
     assert {"train.${item.model}", "train.augmentation", "train.seed"} <= set(train)
     assert all(key.startswith("train.") for key in train)
@@ -306,6 +306,7 @@ def test_another_model_adds_its_row_and_no_dependency_to_other_stages(copy: Path
         "data/nuclei/tiny",
         "metrics/tiny.json",
         "metrics/detail/tiny.json",
+        "metrics/per_image/tiny.csv",
         "metrics/history/tiny.csv",
     }
     # The model's own module comes in by its name: no other model's stage depends on it.

@@ -69,6 +69,9 @@ PARAMS: Mapping[str, set[str]] = {
     "predict": PREDICTION,
     "baseline": {"baseline"},
     "evaluate": EVALUATION,
+    # The report compares rows image by image, with as many draws.
+    "evaluate.bootstrap": EVALUATION | {"report"},
+    "evaluate.seed": EVALUATION | {"report"},
     "report": {"report"},
 }
 
@@ -192,7 +195,8 @@ def test_each_module_makes_exactly_the_stages_stale_that_import_it(words: Words)
             predicted[file].add(stage)
     # That the oracle follows imports within functions, packages and names looked up.
     assert predicted["stages/training/loop.py"] == TRAINING
-    assert predicted["stages/scoring/__init__.py"] == EVALUATION
+    assert predicted["stages/scoring/__init__.py"] == EVALUATION | {"report"}
+    assert predicted["stages/scoring/images.py"] == EVALUATION
     assert predicted["stages/models/segnet.py"] == {"train@segnet", "predict@segnet"}
     assert predicted["stages/graph.py"] == set()
     assert stale_by_lines([words.folder / file for file in predicted], words) == predicted

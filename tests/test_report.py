@@ -26,6 +26,26 @@ REAL = tuple(f"TCGA-{name}" for name in ("AA", "BB", "CC", "DD"))
 
 SCORES = {"loss": 0.31, "accuracy": 0.91, "f1": 0.78, "dice": 0.7712, "iou": 0.64}
 NUCLEI = {"aji": 0.551, "pq": 0.532}
+SPLITS = ("train", "validation", "test", "test")
+CALIBRATION = {
+    "expected_calibration_error": 0.0314,
+    "bins": [
+        {
+            "low": 0.0,
+            "high": 0.1,
+            "pixels": 900,
+            "mean_probability": 0.02,
+            "nucleus_fraction": 0.05,
+        },
+        {
+            "low": 0.9,
+            "high": 1.0,
+            "pixels": 100,
+            "mean_probability": 0.95,
+            "nucleus_fraction": 0.9,
+        },
+    ],
+}
 INTERVALS = {"dice_lo": 0.751, "dice_hi": 0.792, "aji_lo": 0.5, "aji_hi": 0.6}
 
 
@@ -34,7 +54,19 @@ def write(path: Path, content: object) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def build(folder: Path, ids: tuple[str, ...] = DRAWN, *, test: bool = True) -> None:
+def write_per_image(
+    folder: Path, row: str, gain: float, ids: tuple[str, ...], scored: list[str]
+) -> None:
+    path = folder / "metrics/per_image" / f"{row}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["id,split,organ,dice,iou,aji,pq,dq,sq"]
+    for image, split in zip(ids, SPLITS, strict=True):
+        if split in scored:
+            lines.append(f"{image},{split},colon,{0.77 + gain},0.64,{0.55 + gain},0.53,0.7,0.8")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def build(folder: Path, ids: tuple[str, ...] = DRAWN, *, scored: tuple[str, ...] = SPLITS) -> None:
     """A run's files: one model and the baseline, one image each for training and validation."""
     (folder / "params.yaml").write_text(
         yaml.safe_dump(
@@ -43,19 +75,27 @@ def build(folder: Path, ids: tuple[str, ...] = DRAWN, *, test: bool = True) -> N
                 "dataset": {"source": "synthetic"},
                 "tile": {"protocol": "archive"},
                 "train": {"backend": "tensorflow", "device": "auto"},
+                "evaluate": {"bootstrap": 100, "seed": 1},
                 "report": {"overlays": 2},
             }
         ),
         encoding="utf-8",
     )
     for row, gain in (("unet", 0.02), ("otsu", 0.0)):
-        splits = ["train", "validation", *(["test"] if test else [])]
+        splits = [split for split in ("train", "validation", "test") if split in scored]
         better = {name: value + gain for name, value in {**SCORES, **NUCLEI}.items()}
         scores = {split: dict(better) for split in splits}
-        if test:
+        if "test" in scored:
             scores["test"] |= INTERVALS
         write(folder / "metrics" / f"{row}.json", scores)
-        detail = {split: {"pixel_dice": 0.9512, "dq": 0.7, "organs": {}} for split in splits}
+        detail: dict[str, dict[str, object]] = {
+            split: {"pixel_dice": 0.9512, "dq": 0.7, "organs": {"colon": {"images": 1, **better}}}
+            for split in splits
+        }
+        if row == "unet":
+            for split in splits:
+                detail[split]["calibration"] = CALIBRATION
+        write_per_image(folder, row, gain, ids, splits)
         write(folder / "metrics/detail" / f"{row}.json", {**detail, "settings": {"threshold": 0.5}})
     (folder / "metrics/history").mkdir(parents=True)
     (folder / "metrics/history/unet.csv").write_text(
@@ -63,12 +103,11 @@ def build(folder: Path, ids: tuple[str, ...] = DRAWN, *, test: bool = True) -> N
         "1,0.001,0.9,0.5,0.8,0.61\n2,0.001,0.7,0.4,0.85,0.72\n3,0.001,0.65,0.42,0.84,0.71\n",
         encoding="utf-8",
     )
-    splits = ("train", "validation", "test", "test")
     write_records(
         folder / "data/splits.csv",
         [
             SplitRecord(image, "colon", split, 0.25, "aperio-xml")
-            for image, split in zip(ids, splits, strict=True)
+            for image, split in zip(ids, SPLITS, strict=True)
         ],
     )
     for name in ("data/raw", "data/masks", "data/nuclei/unet"):
@@ -189,13 +228,55 @@ def test_overlays_show_the_test_images_of_each_learned_row(project: Path) -> Non
 def test_without_scored_test_images_the_report_is_about_validation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build(tmp_path, test=False)
+    build(tmp_path, scored=("train", "validation"))
     monkeypatch.chdir(tmp_path)
     markdown, html = written(tmp_path)
     assert "The test images are not scored in this run" in markdown
     assert "**Validation, 1 image**" in markdown
     assert "<code>SYN-colon-0002</code>" in html
     assert "SYN-colon-0003" not in html
+    assert "these are its validation images, on which choices were made" in markdown
+    assert "| U-Net | Otsu | too few images | too few images | too few images |" in markdown
+    assert "Not scored in this run: test images." in markdown
+    assert "| Method | Validation |\n| --- | ---: |\n| U-Net | 0.031 |" in markdown
+
+
+def test_of_test_images_alone_all_is_said_that_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, scored=("test",))
+    monkeypatch.chdir(tmp_path)
+    markdown, _ = written(tmp_path)
+    assert "**Differences, test, 2 images**" in markdown
+    assert "Not scored in this run: validation images." in markdown
+
+
+def test_of_training_images_alone_no_method_is_called_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, scored=("train",))
+    monkeypatch.chdir(tmp_path)
+    markdown, _ = written(tmp_path)
+    assert "Training images alone are scored in this run" in markdown
+    assert "Not scored in this run: validation and test images." in markdown
+    assert "**Differences" not in markdown
+    assert "**Dice by organ, training**" in markdown
+
+
+def test_differences_organs_and_calibration_stand_in_the_report(project: Path) -> None:
+    markdown, html = written(project)
+    assert (
+        "| U-Net | Otsu | **+0.0200 holds** (+0.0200 to +0.0200; higher on 2 of 2) | **+0.0200 "
+        "holds** (+0.0200 to +0.0200; higher on 2 of 2) | 0.0000 may be chance "
+    ) in markdown
+    assert "- **Dice holds**: U-Net above Otsu." in markdown
+    assert "- **PQ may be chance**: U-Net and Otsu." in markdown
+    assert "100 resamples of 2 images, seed 1." in markdown
+    assert "**Take “holds” as a hint.** 2 images are too few" in markdown
+    assert "**U-Net is above the baseline, which may be chance in PQ**" in markdown
+    assert "| colon | 1 | **0.571** | 0.551 |" in markdown
+    assert "| U-Net | 0.031 | 0.031 |" in markdown
+    assert 'aria-label="Claimed against observed shares of nucleus"' in html
 
 
 def test_drawn_slides_are_said_to_be_no_tissue(project: Path) -> None:
@@ -230,6 +311,7 @@ def test_one_foreign_slide_among_real_ones_is_said(
         ("metrics/unet.json", "dvc repro evaluate@unet"),
         ("metrics/otsu.json", "dvc repro evaluate@otsu"),
         ("metrics/detail/unet.json", "dvc repro evaluate@unet"),
+        ("metrics/per_image/otsu.csv", "dvc repro evaluate@otsu"),
         ("metrics/history/unet.csv", "dvc repro train@unet"),
         ("data/splits.csv", "dvc repro tile"),
         ("data/raw/SYN-colon-0003.tif", "dvc repro extract"),

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from stages.reporting.history import COLUMNS, History
 from stages.reporting.rows import TITLES, Row
+from stages.reporting.tables import SPLIT_TITLES
 
 # Okabe and Ito's palette without black and yellow: told apart by the colour-blind, and legible on
 # white and on black (jfly.uni-koeln.de/color).
@@ -27,6 +28,7 @@ PANEL_TITLES = {
 }
 INTERVAL_SCORES = ("dice", "aji", "pq")
 PANEL_INCHES = 3.2
+LEGEND_INCHES = 1.5
 
 STYLE = {
     "svg.fonttype": "none",
@@ -107,6 +109,52 @@ def scores_with_intervals(rows: Sequence[Row], split: str) -> str:
             axis.xaxis.set_major_locator(MaxNLocator(4))
             axis.grid(axis="x")
         return _svg(canvas, "scores", "Scores with intervals, as in the table")
+
+
+def reliability_curves(rows: Sequence[Row], splits: Sequence[str]) -> str:
+    """An `<svg>` of claimed against true shares of nucleus, a panel a split, a curve a row.
+
+    Args:
+        rows: from first to last; those without calibration have no curve.
+        splits: at least one.
+    """
+    with style.context(["default", {**STYLE, "svg.hashsalt": "reliability"}]):
+        size = (PANEL_INCHES * len(splits) + LEGEND_INCHES, PANEL_INCHES)
+        canvas = Canvas(figsize=size, layout="constrained")
+        axes = canvas.subplots(1, len(splits), squeeze=False, sharey=True)[0]
+        for axis, split in zip(axes, splits, strict=True):
+            axis.plot([0, 1], [0, 1], color=INK, linewidth=1.0, linestyle=":", label="as claimed")
+            # By its place among all rows: a row has one colour in every figure.
+            for place, row in enumerate(rows):
+                if split not in row.calibration:
+                    continue
+                bins = row.calibration[split].bins
+                axis.plot(
+                    [one.mean_probability for one in bins],
+                    [one.nucleus_fraction for one in bins],
+                    color=PALETTE[place % len(PALETTE)],
+                    marker=MARKERS[place % len(MARKERS)],
+                    markersize=4,
+                    linewidth=1.5,
+                    label=row.title,
+                )
+            axis.set_title(SPLIT_TITLES[split])
+            axis.set_xlabel("claimed P(nucleus)")
+            axis.set_xlim(0, 1)
+            axis.set_ylim(0, 1)
+            axis.set_aspect("equal")
+            axis.grid()
+        axes[0].set_ylabel("share on a nucleus")
+        # One for all panels: a row may be missing from one of them.
+        shown = {
+            label: line
+            for axis in axes
+            for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        canvas.legend(
+            shown.values(), shown.keys(), frameon=False, loc="outside right upper", fontsize=9
+        )
+        return _svg(canvas, "reliability", "Claimed against observed shares of nucleus")
 
 
 def _svg(canvas: Canvas, name: str, label: str) -> str:

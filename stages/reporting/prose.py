@@ -51,6 +51,35 @@ NO_REFERENCE = (
     "NAME --description TEXT` keeps one."
 )
 
+DIFFERENCES_INTRO = (
+    "Images differ far more among themselves than methods do on one image, so that the intervals "
+    "of two methods may overlap where the difference between them is certain. Here every two "
+    "methods are compared image by image. A difference **holds** where its 95 % interval (paired "
+    "bootstrap over the images) leaves out 0; where it does not, it **may be chance**, and neither "
+    "may be called better."
+)
+
+SEEDS = (
+    "The intervals tell what other images would change, not what another training would: that "
+    "is told by runs with other seeds (`make seeds`), and a difference smaller than their spread "
+    "is none of the architectures."
+)
+
+ORGANS_INTRO = (
+    "Few images of each organ: a low score shows where to look, and a difference between "
+    "methods on one organ proves nothing."
+)
+
+CALIBRATION_INTRO = (
+    "How to read it: of the pixels that a model gives P(nucleus) 0.7, seven in ten should be on a "
+    "nucleus (the dotted line); a curve below the line claims too much, one above it too little. "
+    "Expected calibration error is the gap between claim and truth in ten bins of P(nucleus), "
+    "averaged over all pixels: 0 is best, and as most pixels are clear background, small values "
+    "may hide a wrong curve. Otsu's mask is no probability, so it has neither."
+)
+
+NO_CALIBRATION = "No row of this run has probabilities on these images."
+
 OVERLAYS_INTRO = (
     "The centre of each image, with the outlines of the true and of the predicted nuclei; below, "
     "where the two differ in pixels."

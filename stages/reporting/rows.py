@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stages.errors import PipelineError
 from stages.files import read_json
+from stages.reporting.calibration import Calibration, calibration_of
 
 ENSEMBLE = "ensemble"
 BASELINE = "otsu"
@@ -30,10 +31,14 @@ class Row:
     Attributes:
         key: a model's name, "ensemble" or "otsu".
         scores: split to score's name to value; what is undefined is absent.
+        organs: split to organ to the same, with the number of the organ's `images`.
+        calibration: split to how true the probabilities are; a hard mask has none.
     """
 
     key: str
     scores: Scores
+    organs: Mapping[str, Scores] = field(default_factory=dict)
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -73,14 +78,26 @@ def read_row(key: str, metrics: Path, detail: Path) -> Row:
     Raises:
         PipelineError: see `read_rows`.
     """
-    scores = _numbers(metrics / f"{key}.json", key)
-    further = _numbers(detail / f"{key}.json", key)
+    scores = _numbers(_blocks(metrics / f"{key}.json", key))
+    path = detail / f"{key}.json"
+    further = _blocks(path, key)
+    numbers = _numbers(further)
     # Detail has blocks that are no splits (settings, versions): the scores decide what a split is.
-    return Row(key, {split: {**further.get(split, {}), **scores[split]} for split in scores})
+    splits = [split for split in scores if split in further]
+    return Row(
+        key,
+        {split: {**numbers.get(split, {}), **scores[split]} for split in scores},
+        {split: _numbers(_mapping(further[split].get("organs"))) for split in splits},
+        {
+            split: calibration_of(further[split]["calibration"], f"{path}: {split}", key)
+            for split in splits
+            if "calibration" in further[split]
+        },
+    )
 
 
-def _numbers(path: Path, key: str) -> dict[str, dict[str, float]]:
-    """The numbers of each block of a metrics file; what is no number is for other readers."""
+def _blocks(path: Path, key: str) -> dict[str, dict[str, Any]]:
+    """The mappings of a metrics file, most of them of splits; what else it holds is left out."""
     try:
         content = read_json(path)
     except FileNotFoundError as error:
@@ -94,10 +111,19 @@ def _numbers(path: Path, key: str) -> dict[str, dict[str, float]]:
             f"{path}: expected a mapping of splits, found {type(content).__name__}; "
             f"delete it and run `dvc repro evaluate@{key}`"
         )
+    return {name: block for name, block in content.items() if isinstance(block, dict)}
+
+
+def _mapping(content: Any) -> dict[str, Any]:
+    return content if isinstance(content, dict) else {}
+
+
+def _numbers(blocks: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The numbers of each block; what is no number is for other readers."""
     return {
-        split: {name: float(value) for name, value in block.items() if _is_number(value)}
-        for split, block in content.items()
-        if isinstance(block, dict)
+        block: {name: float(value) for name, value in content.items() if _is_number(value)}
+        for block, content in blocks.items()
+        if isinstance(content, dict)
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stages.dataset.manifest import TEST, TRAIN, VALIDATION, SplitRecord
 from stages.reporting import overlays, prose
+from stages.reporting.differences import Comparison, differences, listed
 from stages.reporting.document import (
     Block,
     Bullets,
@@ -17,7 +18,11 @@ from stages.reporting.document import (
     Section,
     escaped,
 )
-from stages.reporting.figures import scores_with_intervals, training_curves
+from stages.reporting.figures import (
+    reliability_curves,
+    scores_with_intervals,
+    training_curves,
+)
 from stages.reporting.history import History, history_table
 from stages.reporting.reference import ReferenceRun
 from stages.reporting.rows import BASELINE, Row
@@ -27,8 +32,10 @@ from stages.reporting.tables import (
     SPLIT_TITLES,
     SUMMARY,
     Source,
+    calibration_table,
     comparison_table,
     number,
+    organ_tables,
     original_table,
     scores_table,
 )
@@ -55,6 +62,7 @@ class Results:
         references: kept runs.
         records: data/splits.csv.
         galleries: the pictures, of images of `headline_split`.
+        comparison: every two rows on those images; None where they are training images.
     """
 
     rows: Sequence[Row]
@@ -62,12 +70,16 @@ class Results:
     references: Sequence[ReferenceRun]
     records: Sequence[SplitRecord]
     galleries: Sequence[Gallery]
+    comparison: Comparison | None
 
 
 def report(results: Results) -> Document:
     """The whole report."""
     sections = (
         _summary(results),
+        differences(results.comparison),
+        _organs(results.rows),
+        _calibration(results.rows),
         _original(results),
         Section("errors", "What was wrong in print", (Bullets(prose.WRONG_IN_PRINT),)),
         _comparison(results),
@@ -91,23 +103,41 @@ def is_challenge(records: Sequence[SplitRecord]) -> bool:
     return all(record.id.startswith(CHALLENGE_PREFIX) for record in records)
 
 
-def verdict(row: Row, baseline: Row, split: str) -> str:
-    """Whether a row clears the baseline in every deciding score that both have, in one sentence."""
+def verdict(row: Row, baseline: Row, split: str, comparison: Comparison | None = None) -> str:
+    """Whether a row clears the baseline in every deciding score that both have, in one sentence.
+
+    Args:
+        row: a model's or the ensemble's.
+        baseline: the row that it must clear.
+        split: whose scores.
+        comparison: image by image, which says where a lead may be chance; without it none is.
+    """
     pairs = [
-        (SCORE_TITLES[name], ours, theirs)
+        (name, ours, theirs)
         for name in DECIDING
         if (ours := row.value(split, name)) is not None
         and (theirs := baseline.value(split, name)) is not None
     ]
+    title = escaped(row.title)
     if not pairs:
-        return f"**{escaped(row.title)}** cannot be compared with the baseline: no score of both."
+        return f"**{title}** cannot be compared with the baseline: no score of both."
     worse = [pair for pair in pairs if pair[1] <= pair[2]]
     shown = ", ".join(
-        f"{name} {number(ours)} against {number(theirs)}" for name, ours, theirs in worse or pairs
+        f"{SCORE_TITLES[name]} {number(ours)} against {number(theirs)}"
+        for name, ours, theirs in worse or pairs
     )
-    if not worse:
-        return f"**{escaped(row.title)} clears the baseline**: {shown}."
-    return f"**{escaped(row.title)} does not clear the baseline**: {shown}."
+    if worse:
+        return f"**{title} does not clear the baseline**: {shown}."
+    chance = [
+        SCORE_TITLES[name]
+        for name, *_ in pairs
+        if comparison and not comparison.holds(row, baseline, name)
+    ]
+    if chance:
+        return (
+            f"**{title} is above the baseline, which may be chance in {listed(chance)}**: {shown}."
+        )
+    return f"**{title} clears the baseline**: {shown}."
 
 
 def _summary(results: Results) -> Section:
@@ -131,7 +161,13 @@ def _summary(results: Results) -> Section:
             "Otsu's threshold on the haematoxylin image needs no training; a model that does not "
             "clear it is worthless."
         ),
-        Bullets(tuple(verdict(row, baseline, split) for row in rows if not row.is_baseline)),
+        Bullets(
+            tuple(
+                verdict(row, baseline, split, results.comparison)
+                for row in rows
+                if not row.is_baseline
+            )
+        ),
         Figure(
             scores_with_intervals(rows, split),
             "Score, and its 95 % interval where there is one; dotted: the baseline.",
@@ -139,6 +175,35 @@ def _summary(results: Results) -> Section:
         scores_table(rows, split, FURTHER, f"{SPLIT_TITLES[split]}, further scores"),
     ]
     return Section("summary", "Summary", tuple(blocks))
+
+
+def _organs(rows: Sequence[Row]) -> Section:
+    tables = organ_tables(rows, headline_split(rows), DECIDING)
+    blocks: tuple[Block, ...] = (Paragraph(prose.ORGANS_INTRO), *tables)
+    if not tables:
+        blocks = (Paragraph("No scores of organs are kept of these images."),)
+    return Section("organs", "Organ by organ", blocks)
+
+
+def _calibration(rows: Sequence[Row]) -> Section:
+    anchor, title = "calibration", "How true the probabilities are"
+    scored = [split for split in (VALIDATION, TEST) if any(row.scores.get(split) for row in rows)]
+    # Where nothing else is scored, the training images are better than nothing.
+    splits = [split for split in scored or [TRAIN] if any(split in row.calibration for row in rows)]
+    if not splits:
+        return Section(anchor, title, (Paragraph(prose.NO_CALIBRATION),))
+    blocks: list[Block] = [Paragraph(prose.CALIBRATION_INTRO)]
+    unscored = [split for split in (VALIDATION, TEST) if split not in scored]
+    if unscored:
+        blocks.append(Paragraph(f"Not scored in this run: {' and '.join(unscored)} images."))
+    blocks += [
+        calibration_table(rows, splits),
+        Figure(
+            reliability_curves(rows, splits),
+            "Reliability: mean P(nucleus) of the pixels of a bin, and their share on a nucleus.",
+        ),
+    ]
+    return Section(anchor, title, tuple(blocks))
 
 
 def _foreign_notice(results: Results) -> str:

@@ -80,11 +80,100 @@ def scores_table(rows: Sequence[Row], split: str, names: Sequence[str], caption:
     return Table(caption, columns, tuple(made))
 
 
+def organ_tables(rows: Sequence[Row], split: str, names: Sequence[str]) -> list[Table]:
+    """For each score a table of a row an organ and a column a method, the best of each row strong.
+
+    Args:
+        rows: at least one.
+        split: of which split the scores are.
+        names: of scores, keys of `SCORE_TITLES`; those that no row has of any organ are left out.
+    """
+    # How many images of each organ there are, which is the same in every row that is scored.
+    images = {
+        organ: scores.get("images")
+        for row in rows
+        for organ, scores in row.organs.get(split, {}).items()
+    }
+    made = []
+    for name in names:
+        lines = [
+            (
+                escaped(organ),
+                images[organ],
+                [row.organs.get(split, {}).get(organ, {}).get(name) for row in rows],
+            )
+            for organ in sorted(images)
+        ]
+        if all(value is None for *_, values in lines for value in values):
+            continue
+        known = [count for count in images.values() if count is not None]
+        lines.append(("all", sum(known) or None, [row.value(split, name) for row in rows]))
+        columns = (
+            Column("Organ", figures=False),
+            Column("Images"),
+            *(Column(escaped(row.title)) for row in rows),
+        )
+        content = []
+        for position, (organ, count, values) in enumerate(lines):
+            best = _highest(values)
+            cells = (
+                Cell(organ),
+                Cell(number(count, 0)),
+                *(Cell(number(value), strong=number(value) == best) for value in values),
+            )
+            content.append(TableRow(cells, starts_group=position == len(lines) - 1))
+        title = f"{SCORE_TITLES[name]} by organ, {SPLIT_TITLES[split].lower()}"
+        made.append(Table(title, columns, tuple(content)))
+    return made
+
+
+def calibration_table(rows: Sequence[Row], splits: Sequence[str]) -> Table:
+    """Each row's expected calibration error on each split; a dash where there is none."""
+    found = [
+        [
+            row.calibration[split].expected_calibration_error if split in row.calibration else None
+            for split in splits
+        ]
+        for row in rows
+    ]
+    best = [_lowest(column) for column in zip(*found, strict=True)]
+    made = [
+        TableRow(
+            (
+                Cell(escaped(row.title)),
+                *(
+                    Cell(number(value), strong=number(value) == lowest)
+                    for value, lowest in zip(values, best, strict=True)
+                ),
+            ),
+            "baseline" if row.is_baseline else "",
+            starts_group=row.is_baseline,
+        )
+        for row, values in zip(rows, found, strict=True)
+    ]
+    columns = (Column("Method", figures=False), *(Column(SPLIT_TITLES[split]) for split in splits))
+    return Table("Expected calibration error", columns, tuple(made))
+
+
 def _best(rows: Iterable[Row], split: str, name: str) -> str | None:
-    values = [value for row in rows if (value := row.value(split, name)) is not None]
-    if len({number(value) for value in values}) < 2:
-        return None
-    return number(min(values) if name == "loss" else max(values))
+    values = [row.value(split, name) for row in rows]
+    return _lowest(values) if name == "loss" else _highest(values)
+
+
+def _highest(values: Iterable[float | None]) -> str | None:
+    """The highest value as text; None where fewer than two differ as they are shown."""
+    known = _told_apart(values)
+    return number(max(known)) if known else None
+
+
+def _lowest(values: Iterable[float | None]) -> str | None:
+    known = _told_apart(values)
+    return number(min(known)) if known else None
+
+
+def _told_apart(values: Iterable[float | None]) -> list[float]:
+    known = [value for value in values if value is not None]
+    return known if len({number(value) for value in known}) > 1 else []
 
 
 @dataclass(frozen=True)

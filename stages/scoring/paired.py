@@ -7,6 +7,10 @@ import numpy as np
 
 from stages.scoring.bootstrap import interval
 
+# With fewer, all differences have one sign by chance alone more often than in one case of twenty,
+# so that no interval of 95 % can be had from them.
+FEWEST_IMAGES = 6
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -60,3 +64,16 @@ def difference(
         return None
     wins = sum(one > other for one, other in pairs)
     return Difference(len(pairs), float(np.mean(differences)), *ends, wins)
+
+
+def caution(images: int) -> str:
+    """What to say of a comparison of few images, in a sentence; nothing where they are enough.
+
+    A resampled mean has the sign of all differences if they share one, however few they are.
+    """
+    if images < 2 or images >= FEWEST_IMAGES:  # of fewer than two there is no interval at all
+        return ""
+    return (
+        f"{images} images are too few for an interval of 95 %: of two rows that are equally good, "
+        f"one is higher on all {images} in one case of {2 ** (images - 1)}."
+    )

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from stages.reporting.figures import INK, scores_with_intervals, training_curves
+from stages.reporting.calibration import Calibration, ReliabilityBin
+from stages.reporting.figures import (
+    INK,
+    PALETTE,
+    reliability_curves,
+    scores_with_intervals,
+    training_curves,
+)
 from stages.reporting.history import History
 from stages.reporting.rows import Row
 
@@ -60,9 +67,45 @@ def test_scores_of_every_row_and_a_row_without_any() -> None:
     assert {"Dice", "AJI", "PQ", "U-Net", "SegNet", "Otsu, no training"} <= set(words(svg))
 
 
-def test_two_figures_share_no_id() -> None:
-    first = re.findall(r'\bid="([^"]*)"', training_curves([history("unet")]))
-    second = re.findall(r'\bid="([^"]*)"', scores_with_intervals([Row("otsu", {})], "test"))
-    assert first
-    assert second
-    assert set(first).isdisjoint(second)
+def calibrated(row: str, *splits: str) -> Row:
+    bins = [
+        ReliabilityBin(low=0, high=0.1, pixels=90, mean_probability=0.01, nucleus_fraction=0.02),
+        ReliabilityBin(low=0.9, high=1, pixels=10, mean_probability=0.95, nucleus_fraction=0.8),
+    ]
+    made = Calibration(expected_calibration_error=0.024, bins=bins)
+    return Row(row, {}, calibration=dict.fromkeys(splits, made))
+
+
+def test_a_reliability_curve_a_row_with_probabilities_in_its_colour_of_the_scores() -> None:
+    rows = [
+        calibrated("unet"),
+        calibrated("segnet", "validation", "test"),
+        calibrated("ensemble", "test"),
+        Row("otsu", {}),
+    ]
+    svg = reliability_curves(rows, ("validation", "test"))
+    fromstring(svg)
+    found = words(svg)
+    assert [found.count(word) for word in ("Validation", "Test", "SegNet", "Ensemble")] == [1] * 4
+    assert not {"U-Net", "Otsu, no training"} & set(found)
+    assert "as claimed" in found
+    scores = scores_with_intervals(
+        [Row(row.key, {"test": {"dice": 0.5}}) for row in rows[:3]], "test"
+    )
+    # Curves and legend; the first row has none here.
+    for colour, drawn in zip(PALETTE, (0, 1, 1), strict=False):
+        assert colour.lower() in scores
+        assert (colour.lower() in svg) == bool(drawn)
+    assert "as claimed" in words(reliability_curves(rows, ("test",)))
+    assert svg == reliability_curves(rows, ("validation", "test"))
+
+
+def test_figures_share_no_id() -> None:
+    figures = (
+        training_curves([history("unet")]),
+        scores_with_intervals([Row("otsu", {})], "test"),
+        reliability_curves([calibrated("unet", "test")], ("test",)),
+    )
+    ids = [set(re.findall(r'\bid="([^"]*)"', svg)) for svg in figures]
+    assert all(ids)
+    assert sum(map(len, ids)) == len(set().union(*ids))

@@ -3,6 +3,8 @@
 import re
 
 from stages.reporting import markdown, page
+from stages.reporting.calibration import Calibration, ReliabilityBin
+from stages.reporting.differences import Comparison, Pair
 from stages.reporting.document import (
     Block,
     Bullets,
@@ -20,6 +22,7 @@ from stages.reporting.document import (
 from stages.reporting.history import History
 from stages.reporting.rows import Row
 from stages.reporting.sections import Results, report
+from stages.scoring.paired import Difference
 
 HOSTILE = "<script>alert('x')</script> | **a** `b` [c](https://d.example) & \\ \n# e_f"
 
@@ -92,19 +95,26 @@ def test_lists() -> None:
 
 def test_every_markdown_table_of_the_report_is_well_formed() -> None:
     curves = dict.fromkeys(("objective", "validation_loss", "validation_dice"), (0.5,))
+    organs = {"test": {"odd|organ": {"dice": 0.5, "images": 1.0}}}
+    bins = [ReliabilityBin(low=0, high=0.1, pixels=1, mean_probability=0, nucleus_fraction=0)]
+    calibration = {"test": Calibration(expected_calibration_error=0.1, bins=bins)}
+    rows = [Row("strange|name", {"test": {"dice": 0.5}}, organs, calibration), Row("otsu", {})]
+    found = dict.fromkeys(("dice", "aji", "pq"), Difference(6, 0.1, 0.05, 0.2, 6))
     made = report(
         Results(
-            rows=[Row("strange|name", {}), Row("otsu", {})],
+            rows=rows,
             histories=[History("strange|name", (1,), dict(curves))],
             references=[],
             records=[],
             galleries=[],
+            comparison=Comparison("test", 6, [Pair(rows[0], rows[1], found)], 100, 1),
         )
     )
     text = markdown.render(made)
     blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-    # Summary (two), the original's three, the comparison, the epochs.
-    assert len(blocks) == 7
+    # Summary (two), differences, Dice by organ, calibration, the original's three, the comparison,
+    # the epochs.
+    assert len(blocks) == 10
     for block in blocks:
         head, rule, *rows = block.splitlines()
         assert rows

@@ -41,6 +41,48 @@ def test_detail_adds_numbers_and_never_splits(tmp_path: Path) -> None:
     assert row.scores == {"test": {"dice": 0.8, "loss": 1.0, "pixel_dice": 0.95}}
 
 
+def test_organs_and_calibration_are_those_of_scored_splits(tmp_path: Path) -> None:
+    bins = [
+        {
+            "low": 0.9,
+            "high": 1.0,
+            "pixels": 5,
+            "mean_probability": 0.95,
+            "nucleus_fraction": 0.8,
+        }
+    ]
+    split = {
+        "organs": {"colon": {"images": 2, "dice": 0.7}},
+        "calibration": {"expected_calibration_error": 0.15, "bins": bins},
+    }
+    write(tmp_path, "unet", {"test": {"dice": 0.8}}, {"test": split, "train": split})
+    # A hard mask has no calibration.
+    write(tmp_path, "otsu", {"test": {"dice": 0.7}}, {"test": {"organs": {}}})
+    unet, otsu = read_rows(["unet"], tmp_path, tmp_path / "detail")
+    assert unet.organs == {"test": {"colon": {"images": 2.0, "dice": 0.7}}}
+    assert list(unet.calibration) == ["test"]
+    assert unet.calibration["test"].expected_calibration_error == 0.15
+    assert unet.calibration["test"].bins[0].nucleus_fraction == 0.8
+    assert (otsu.organs, otsu.calibration) == ({"test": {}}, {})
+
+
+@pytest.mark.parametrize(
+    ("calibration", "place"),
+    [
+        ({"expected_calibration_error": 2.0, "bins": []}, ".expected_calibration_error: must be"),
+        ({"expected_calibration_error": 0.1, "bins": [{}]}, r".bins.0.low: missing"),
+        ([1], ": must be"),
+    ],
+)
+def test_a_malformed_calibration_is_named(tmp_path: Path, calibration: object, place: str) -> None:
+    write(tmp_path, "unet", {"test": {}}, {"test": {"calibration": calibration}})
+    with pytest.raises(PipelineError) as caught:
+        read_rows(["unet"], tmp_path, tmp_path / "detail")
+    assert f"unet.json: test.calibration{place}" in str(caught.value)
+    assert str(caught.value).endswith("; delete it and run `dvc repro evaluate@unet`")
+    assert "\n" not in str(caught.value)
+
+
 def test_an_undefined_score_is_none() -> None:
     row = Row("unet", {"test": {"dice": 0.8}})
     assert row.value("test", "dice") == 0.8

@@ -3,8 +3,10 @@
 import pytest
 
 from stages.dataset.manifest import Split, SplitRecord
+from stages.reporting.differences import Comparison, Pair
 from stages.reporting.rows import Row
 from stages.reporting.sections import headline_split, is_challenge, verdict
+from stages.scoring.paired import Difference
 
 OTSU = Row("otsu", {"test": {"dice": 0.7, "aji": 0.5, "pq": 0.4}})
 
@@ -35,6 +37,33 @@ def record(image: str, split: Split = "test") -> SplitRecord:
 )
 def test_verdict(scores: dict[str, float], sentence: str) -> None:
     assert verdict(Row("unet", {"test": scores}), OTSU, "test") == sentence
+
+
+@pytest.mark.parametrize(
+    ("lows", "sentence"),
+    [
+        ((0.01, 0.01, 0.01), "**U-Net clears the baseline**: "),
+        (
+            (-0.01, 0.01, None),
+            "**U-Net is above the baseline, which may be chance in Dice and PQ**: ",
+        ),
+    ],
+)
+def test_a_lead_that_may_be_chance_clears_nothing(
+    lows: tuple[float | None, ...], sentence: str
+) -> None:
+    unet = Row("unet", {"test": {"dice": 0.8, "aji": 0.6, "pq": 0.5}})
+    found = {
+        name: None if low is None else Difference(8, 0.1, low, 0.2, 6)
+        for name, low in zip(("dice", "aji", "pq"), lows, strict=True)
+    }
+    comparison = Comparison("test", 8, [Pair(unet, OTSU, found)], 100, 1)
+    assert verdict(unet, OTSU, "test", comparison) == (
+        f"{sentence}Dice 0.800 against 0.700, AJI 0.600 against 0.500, PQ 0.500 against 0.400."
+    )
+    # A row that is worse is so whatever the images tell.
+    worse = Row("unet", {"test": {"dice": 0.6}})
+    assert "does not clear" in verdict(worse, OTSU, "test", comparison)
 
 
 def test_the_report_is_about_test_if_scored_else_validation_else_training() -> None:

@@ -1,12 +1,15 @@
 """The right numbers in the right cells."""
 
+from stages.reporting.calibration import Calibration, ReliabilityBin
 from stages.reporting.document import Table
 from stages.reporting.reference import ReferenceRun
 from stages.reporting.rows import Row
 from stages.reporting.tables import (
     SUMMARY,
     Source,
+    calibration_table,
     comparison_table,
+    organ_tables,
     original_table,
     scores_table,
 )
@@ -132,3 +135,78 @@ def test_comparison_puts_reference_runs_above_published_numbers() -> None:
     ]
     assert winner.cells[4].interval == "0.680–0.702"
     assert [len(row.cells) for row in table.rows] == [len(table.columns)] * len(table.rows)
+
+
+def test_a_table_a_score_with_a_row_an_organ_and_all_below() -> None:
+    rows = [
+        Row(
+            "unet",
+            {"test": {"dice": 0.8, "aji": 0.5}},
+            {
+                "test": {
+                    "lung": {"images": 3.0, "dice": 0.7, "aji": 0.4},
+                    "brain": {"images": 1.0, "dice": 0.9},
+                }
+            },
+        ),
+        Row(
+            "otsu",
+            {"test": {"dice": 0.6}},
+            {
+                "test": {
+                    "lung": {"images": 3.0, "dice": 0.8},
+                    "brain": {"images": 1.0, "dice": 0.9},
+                }
+            },
+        ),
+    ]
+    dice, aji = organ_tables(rows, "test", ("dice", "aji", "pq"))
+    assert [dice.caption, aji.caption] == ["Dice by organ, test", "AJI by organ, test"]
+    assert [column.title for column in dice.columns] == [
+        *("Organ", "Images", "U-Net", "Otsu, no training")
+    ]
+    assert texts(dice) == [
+        ["brain", "1", "0.900", "0.900"],
+        ["lung", "3", "0.700", "0.800"],
+        ["all", "4", "0.800", "0.600"],
+    ]
+    assert [[cell.strong for cell in row.cells[2:]] for row in dice.rows] == [
+        [False, False],
+        [False, True],
+        [True, False],
+    ]
+    assert texts(aji) == [
+        ["brain", "1", "–", "–"],
+        ["lung", "3", "0.400", "–"],
+        ["all", "4", "0.500", "–"],
+    ]
+    assert organ_tables(rows, "validation", ("dice",)) == []
+
+
+def calibrated(row: str, errors: dict[str, float]) -> Row:
+    bins = [ReliabilityBin(low=0, high=0.1, pixels=1, mean_probability=0, nucleus_fraction=0)]
+    made = {
+        split: Calibration(expected_calibration_error=error, bins=bins)
+        for split, error in errors.items()
+    }
+    return Row(row, {}, calibration=made)
+
+
+def test_the_lowest_calibration_error_is_strong_and_a_mask_has_a_dash() -> None:
+    rows = [
+        calibrated("unet", {"validation": 0.04, "test": 0.01}),
+        calibrated("segnet", {"validation": 0.02, "test": 0.03}),
+        Row("otsu", {}),
+    ]
+    table = calibration_table(rows, ("validation", "test"))
+    assert [column.title for column in table.columns] == ["Method", "Validation", "Test"]
+    assert texts(table) == [
+        ["U-Net", "0.040", "0.010"],
+        ["SegNet", "0.020", "0.030"],
+        ["Otsu, no training", "–", "–"],
+    ]
+    assert [[cell.strong for cell in row.cells[1:]] for row in table.rows] == [
+        [False, True],
+        [True, False],
+        [False, False],
+    ]

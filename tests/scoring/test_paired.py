@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.scoring.paired import difference
+from stages.scoring.paired import FEWEST_IMAGES, caution, difference
 
 
 def test_a_small_but_constant_lead_holds_where_images_differ_much() -> None:
@@ -47,3 +47,11 @@ def test_images_that_do_not_define_the_score_in_both_are_left_out() -> None:
 def test_other_numbers_of_images_are_an_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
         difference([0.5, 0.6], [0.5], resamples=10, seed=1)
+
+
+def test_too_few_images_are_said_to_be_with_the_odds_of_chance() -> None:
+    assert "4 images are too few" in caution(4)
+    assert "in one case of 8." in caution(4)
+    assert caution(FEWEST_IMAGES) == caution(1) == ""
+    # Both signs count: the odds that all of n fair coins fall alike.
+    assert 2 ** -(FEWEST_IMAGES - 1) < 0.05 <= 2 ** -(FEWEST_IMAGES - 2)
