@@ -81,6 +81,7 @@ class TiledImage:
         image: (height + padding, width + padding, 3) uint8 RGB.
         labels: (height + padding, width + padding) uint16, padded in the same way.
         windows: (y, x, height, width) of each tile; height and width are its part in the image.
+        organ: as in the manifest.
     """
 
     id: str
@@ -90,6 +91,7 @@ class TiledImage:
     image: RGB
     labels: Labels
     windows: list[tuple[int, int, int, int]]
+    organ: str = "unknown"
 
 
 def read_tiles(folder: Path) -> list[TiledImage]:
@@ -118,6 +120,7 @@ def read_tiles(folder: Path) -> list[TiledImage]:
                     (int(y), int(x), int(height), int(width))
                     for y, x, height, width in rows[COLUMNS[3:7]].to_numpy()
                 ],
+                organ=str(rows["organ"].iloc[0]),
             )
         )
     return images

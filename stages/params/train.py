@@ -22,6 +22,8 @@ class AugmentationParams(Model):
     # YAML has no tuples, so a list is taken for one.
     scale: Annotated[tuple[Scale, Scale], Field(strict=False)]
     flip: bool
+    elastic: float = Field(ge=0, le=100)
+    elastic_scale: float = Field(ge=1, le=1000)
     stain: float = Field(ge=0, lt=1)
     stain_shift: float = Field(ge=0, lt=1)
     brightness: float = Field(ge=0, lt=1)
@@ -34,6 +36,21 @@ class AugmentationParams(Model):
         if low > high:
             raise ValueError("`scale` is [lowest, highest]; exchange the two")
         return self
+
+    @model_validator(mode="after")
+    def _unfolded(self) -> Self:
+        # Neighbouring pixels are then moved apart or together by a share of their distance whose
+        # standard deviation is 0.5 / sqrt(2) = 0.35: beyond, tissue often folds over itself.
+        if self.elastic > self.elastic_scale / 2:
+            raise ValueError("`elastic` must be at most half of `elastic_scale`; lower it")
+        return self
+
+
+class SamplingParams(Model):
+    """Block `train.sampling`; see `stages.training.sampling`."""
+
+    organs: Literal["area", "equal"]
+    nuclei: float = Field(ge=0, le=1)
 
 
 class TrainParams(RuntimeParams):
@@ -55,6 +72,7 @@ class TrainParams(RuntimeParams):
     dice_weight: float = Field(ge=0, le=1000)
     clip_norm: float = Field(gt=0, le=1_000_000)
     keep: Literal["best", "last"]
+    sampling: SamplingParams
     augmentation: AugmentationParams
 
     @model_validator(mode="after")

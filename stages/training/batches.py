@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from stages.dataset.tiles import TiledImage
 from stages.models.scaling import SCALINGS
 from stages.params.train import TrainParams
 from stages.training.augmentation import jitter_colour, random_crop
+from stages.training.sampling import Sampler
 from stages.training.targets import maps_of, target_of
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -24,23 +26,26 @@ class Batches:
 
     Args:
         images: of the training split.
-        params: `seed`, `batch_size`, `crop`, `outputs`, `boundary_width` and `augmentation` are
-            used.
+        params: `seed`, `batch_size`, `crop`, `outputs`, `boundary_width`, `sampling` and
+            `augmentation` are used.
         scaling: the model's, see `stages.models.scaling`.
     """
 
     def __init__(self, images: list[TiledImage], params: TrainParams, scaling: str) -> None:
         self._params = params
         self._scale = SCALINGS[scaling]
-        self._tiles = [(image, tile) for image in images for tile in image.windows]
         # A whole image is read many times; the memory map would go to the disk each time.
-        self._images = {
-            image.id: (
-                np.ascontiguousarray(image.image),
-                np.ascontiguousarray(image.labels),
-                maps_of(image.labels, params.outputs, params.boundary_width),
+        held = [
+            replace(
+                image,
+                image=np.ascontiguousarray(image.image),
+                labels=np.ascontiguousarray(image.labels),
             )
             for image in images
+        ]
+        self._sampler = Sampler(held, params.sampling)
+        self._maps = {
+            image.id: maps_of(image.labels, params.outputs, params.boundary_width) for image in held
         }
 
     def __getitem__(self, step: int) -> Batch:
@@ -57,12 +62,16 @@ class Batches:
         self, step: int, place: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         generator = np.random.default_rng([self._params.seed, step, place])
-        # Any tile is as likely as any other, and any point in it: large images count for more.
-        image, (y, x, height, width) = self._tiles[generator.integers(len(self._tiles))]
-        centre = (generator.uniform(y, y + height), generator.uniform(x, x + width))
+        image, centre = self._sampler.draw(generator)
         augmentation = self._params.augmentation
         pixels, labels, maps = random_crop(
-            *self._images[image.id], centre, self._params.crop, augmentation, generator
+            image.image,
+            image.labels,
+            self._maps[image.id],
+            centre,
+            self._params.crop,
+            augmentation,
+            generator,
         )
         pixels = jitter_colour(pixels, augmentation, generator)
         return self._scale(pixels), target_of(labels, maps)

@@ -112,7 +112,7 @@ def write_split(folder: Path, images: dict[str, tuple[int, int]], size: int, str
         image = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
         labels = generator.integers(0, 3, shape, dtype=np.uint16)
         write_image(folder, image_id, image, labels, size)
-        rows += tile_rows(image_id, "lung", 0.25, labels, size, stride)
+        rows += tile_rows(image_id, f"organ of {image_id}", 0.25, labels, size, stride)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / INDEX, index=False)
 
 
@@ -133,6 +133,7 @@ def test_what_is_written_is_read_memory_mapped_in_the_indexs_order(tmp_path: Pat
         original = generator.integers(0, 256, (*shapes[image.id], 3), dtype=np.uint8)
         assert np.array_equal(image.image[: image.height, : image.width], original)
         assert image.um_per_pixel == 0.25
+        assert image.organ == f"organ of {image.id}"
         assert image.windows == [
             (y, x, min(16, image.height - y), min(16, image.width - x))
             for y in window_starts(image.height, 16, 12)

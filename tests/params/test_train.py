@@ -76,6 +76,30 @@ def test_models_blocks_are_no_part_of_the_block_train() -> None:
     assert "unet" not in params.model_dump()
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"augmentation.elastic": -1.0}, "augmentation.elastic: must be greater than or equal to"),
+        ({"augmentation.elastic_scale": 0}, "augmentation.elastic_scale: must be greater than"),
+        (
+            {"augmentation.elastic": 10.5, "augmentation.elastic_scale": 20},
+            "augmentation: `elastic` must be at most half of `elastic_scale`; lower it",
+        ),
+        ({"sampling": None}, "sampling: must be a mapping of keys"),
+        ({"sampling.organs": "same"}, "sampling.organs: must be 'area' or 'equal'"),
+        ({"sampling.nuclei": 1.1}, "sampling.nuclei: must be less than or equal to 1"),
+        ({"sampling.tiles": 1}, "sampling.tiles: unknown key"),
+    ],
+)
+def test_a_mistake_in_how_crops_are_made_is_named(
+    values: dict[str, object], said: str, set_params: SetParams
+) -> None:
+    set_params({f"train.{key}": value for key, value in values.items()})
+    with pytest.raises(PipelineError) as caught:
+        TrainParams.load()
+    assert str(caught.value).startswith(f"params.yaml: train.{said}")
+
+
 @pytest.mark.usefixtures("models")
 def test_a_block_of_no_model_is_an_unknown_key(set_params: SetParams) -> None:
     set_params({"train.tiny": {"width": "anything"}})

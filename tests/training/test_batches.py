@@ -1,9 +1,12 @@
 """Batches are a pure function of (seed, global step)."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from stages.dataset.tiles import TiledImage
-from stages.params.train import TrainParams
+from stages.params.train import SamplingParams, TrainParams
+from stages.training.augmentation import jitter_colour, random_crop
 from stages.training.batches import Batches
 
 PARAMS = TrainParams.load().model_copy(update={"batch_size": 3, "crop": 32})
@@ -53,3 +56,32 @@ def test_large_images_are_seen_more_often(images: list[TiledImage]) -> None:
     inputs, _ = Batches([images[0], large], params, "symmetric")[0]
     black = np.mean(inputs.reshape(200, -1).mean(axis=1) < -0.9)
     assert 0.65 < black < 0.85  # 3 of 4 tiles
+
+
+def test_as_committed_a_crop_is_around_any_point_of_any_tile(images: list[TiledImage]) -> None:
+    """The rule before there were others, restated: what `train.sampling` adds draws nothing."""
+    tiled = [replace(images[0], windows=[(0, 0, 48, 112), (48, 0, 48, 112)]), images[1]]
+    inputs, targets = Batches(tiled, PARAMS, "symmetric")[11]
+    tiles = [(tiled[0], (0, 0, 48, 112)), (tiled[0], (48, 0, 48, 112)), (tiled[1], (0, 0, 96, 112))]
+    for place in range(3):
+        generator = np.random.default_rng([PARAMS.seed, 11, place])
+        image, (y, x, height, width) = tiles[generator.integers(3)]
+        centre = (generator.uniform(y, y + height), generator.uniform(x, x + width))
+        pixels, labels, _ = random_crop(
+            image.image, image.labels, np.zeros((96, 112, 0), np.uint8), centre, 32,
+            PARAMS.augmentation, generator,
+        )  # fmt: skip
+        pixels = jitter_colour(pixels, PARAMS.augmentation, generator)
+        np.testing.assert_allclose(inputs[place], pixels / 127.5 - 1, atol=1e-6)
+        np.testing.assert_array_equal(targets[place, ..., 0], labels > 0)
+
+
+def test_crops_around_nuclei_have_one_in_the_middle(images: list[TiledImage]) -> None:
+    def in_the_middle(nuclei: float) -> float:
+        sampling = SamplingParams(organs="area", nuclei=nuclei)
+        params = PARAMS.model_copy(update={"batch_size": 200, "sampling": sampling})
+        _, targets = Batches(images, params, "symmetric")[0]
+        return float(np.mean(targets[:, 15:17, 15:17, 0].max(axis=(1, 2))))
+
+    assert in_the_middle(1.0) > 0.98
+    assert in_the_middle(0.0) < 0.5

@@ -65,6 +65,16 @@ def a_parameter(inputs: Inputs) -> None:
     inputs.params = PARAMS.model_copy(update={"weight_decay": PARAMS.weight_decay * 1.001})
 
 
+def how_crops_are_bent(inputs: Inputs) -> None:
+    augmentation = PARAMS.augmentation.model_copy(update={"elastic": 1e-3})
+    inputs.params = PARAMS.model_copy(update={"augmentation": augmentation})
+
+
+def where_crops_are_cut(inputs: Inputs) -> None:
+    sampling = PARAMS.sampling.model_copy(update={"nuclei": 1e-3})
+    inputs.params = PARAMS.model_copy(update={"sampling": sampling})
+
+
 def one_byte_of_an_array(inputs: Inputs) -> None:
     file = inputs.folders[0] / "a.image.npy"
     content = bytearray(file.read_bytes())
@@ -102,6 +112,8 @@ def the_shape_of_initial_weights(inputs: Inputs) -> None:
     "change",
     [
         a_parameter,
+        how_crops_are_bent,
+        where_crops_are_cut,
         one_byte_of_an_array,
         one_byte_of_a_validation_array,
         the_name_of_an_array,
