@@ -8,7 +8,6 @@ until the next `dvc repro`.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from stages.files import read_json, write_json, write_text
 from stages.params.models import ModelsParams
 from stages.paths import METRICS, PARAMS
 from stages.preset import apply, parsed
+from stages.reporting.reference import INTERVALS
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -47,7 +47,10 @@ def main(arguments: argparse.Namespace) -> None:
     for row, splits in spreads.items():
         for split, scores in splits.items():
             for name, found in scores.items():
-                print(f"{row}, {split}, {name}: {json.dumps(found)}")
+                print(
+                    f"{row}, {split}, {name}: {found['mean']:.3f} ± {found['deviation']:.3f} "
+                    f"({found['lowest']:.3f} to {found['highest']:.3f})"
+                )
 
 
 def reproduce(stages: list[str]) -> None:
@@ -64,6 +67,8 @@ def reproduce(stages: list[str]) -> None:
 def spread(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:
     """Of each split and score that all runs have: mean, standard deviation, lowest and highest.
 
+    The ends of intervals over images are no scores of a run, and left out.
+
     Args:
         runs: contents of metrics/ROW.json.
     """
@@ -71,7 +76,11 @@ def spread(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[
     for split in runs[0]:
         if not all(split in one for one in runs):
             continue
-        names = [name for name in runs[0][split] if all(name in one[split] for one in runs)]
+        names = [
+            name
+            for name in runs[0][split]
+            if all(name in one[split] for one in runs) and name not in INTERVALS
+        ]
         found[split] = {}
         for name in names:
             values = np.array([one[split][name] for one in runs])

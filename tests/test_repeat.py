@@ -29,21 +29,29 @@ def runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         seed = read_params()["train"]["seed"]
         if seed == 13:
             raise PipelineError("dvc repro failed")
-        test = {"dice": 0.8 + seed / 100, **({"aji": 0.6} if seed != 2 else {})}
+        test = {
+            "dice": 0.8 + seed / 100,
+            "dice_lo": 0.7,
+            "dice_hi": 0.9,
+            **({"aji": 0.6} if seed != 2 else {}),
+        }
         write_json(METRICS / "unet.json", {"test": test, "train": {"dice": 0.9}})
 
     monkeypatch.setattr(repeat, "reproduce", reproduce)
     return asked
 
 
-def test_each_value_is_run_and_the_spread_is_theirs(runs: list[list[str]]) -> None:
+def test_each_value_is_run_and_the_spread_is_theirs(
+    runs: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     before = Path("params.yaml").read_bytes()
     repeat.main(arguments("train.seed", "1", "2", "3"))
     assert runs == [["evaluate@unet"]] * 3
     found = json.loads(Path("spread.json").read_text())
     spread = found["spread"]["unet"]["test"]
     assert spread["dice"] == {"mean": 0.82, "deviation": 0.01, "lowest": 0.81, "highest": 0.83}
-    assert "aji" not in spread  # one run does not define it
+    assert list(spread) == ["dice"]  # one run does not define AJI; intervals are no scores
+    assert "unet, test, dice: 0.820 ± 0.010 (0.810 to 0.830)\n" in capsys.readouterr().out
     assert found["spread"]["unet"]["train"]["dice"]["deviation"] == 0
     assert found["runs"]["2"]["unet"]["test"]["dice"] == pytest.approx(0.82)
     assert Path("params.yaml").read_bytes() == before

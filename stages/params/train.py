@@ -15,6 +15,9 @@ from stages.paths import PARAMS
 Scale = Annotated[float, Field(gt=0, le=10)]
 
 
+Output = Literal["nucleus", "boundary", "distance"]
+
+
 class AugmentationParams(Model):
     """Block `train.augmentation`; see `stages.training.augmentation`."""
 
@@ -63,7 +66,8 @@ class TrainParams(RuntimeParams):
     steps_per_epoch: int = Field(ge=1, le=1_000_000)
     batch_size: int = Field(ge=1, le=4096)
     crop: int = Field(ge=16, le=4096)
-    outputs: list[Literal["nucleus", "boundary", "distance"]] = Field(min_length=1)
+    outputs: list[Output] = Field(min_length=1)
+    output_weights: dict[Output, Annotated[float, Field(gt=0, le=1000)]]
     boundary_width: int = Field(ge=1, le=64)
     stain_normalisation: Literal["none", "macenko"]
     ema_momentum: float = Field(ge=0, lt=1)
@@ -79,6 +83,8 @@ class TrainParams(RuntimeParams):
     def _outputs(self) -> Self:
         if self.outputs[0] != "nucleus" or len(set(self.outputs)) < len(self.outputs):
             raise ValueError("`outputs` begins with nucleus and names nothing twice")
+        if set(self.output_weights) - set(self.outputs):
+            raise ValueError("`output_weights` names what `outputs` does not; remove it there")
         return self
 
     @classmethod

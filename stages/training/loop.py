@@ -64,7 +64,9 @@ def compile_for_training(
         ema_momentum=params.ema_momentum,
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
-    model.compile(optimizer, cross_entropy_dice(params.dice_weight), jit_compile=jit_compile)
+    weights = [params.output_weights.get(output, 1.0) for output in params.outputs]
+    objective = cross_entropy_dice(params.dice_weight, weights)
+    model.compile(optimizer, objective, jit_compile=jit_compile)
 
 
 def fit(

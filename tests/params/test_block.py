@@ -167,6 +167,16 @@ def test_a_bad_value_is_named_by_its_key(
             {"train.augmentation.scale": [1.2, 0.8]},
             "params.yaml: train.augmentation: `scale` is [lowest",
         ),
+        (
+            TrainParams,
+            {"train.outputs": ["boundary", "nucleus"]},
+            "params.yaml: train: `outputs` begins with nucleus",
+        ),
+        (
+            TrainParams,
+            {"train.output_weights": {"boundary": 2.0}},
+            "params.yaml: train: `output_weights` names what `outputs` does not",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_named(

@@ -25,6 +25,23 @@ def test_objective_is_cross_entropy_plus_soft_dice_by_class(dice_weight: float) 
     assert found == pytest.approx(expected(targets, logits, dice_weight), rel=1e-5)
 
 
+def test_classes_count_by_their_weights() -> None:
+    generator = np.random.default_rng(1)
+    targets = (generator.random((2, 8, 8, 2)) < 0.3).astype(np.float32)
+    logits = generator.normal(0, 3, targets.shape).astype(np.float32)
+    found = float(cross_entropy_dice(0.5, [1.0, 3.0])(targets, logits))
+    first, second = (expected(targets[..., [k]], logits[..., [k]], 0.5) for k in (0, 1))
+    assert found == pytest.approx(0.25 * first + 0.75 * second, rel=1e-5)
+
+
+def test_equal_weights_change_no_bit() -> None:
+    generator = np.random.default_rng(2)
+    targets = (generator.random((2, 8, 8, 3)) < 0.3).astype(np.float32)
+    logits = generator.normal(0, 3, targets.shape).astype(np.float32)
+    plain, equal = cross_entropy_dice(1.0), cross_entropy_dice(1.0, [0.7, 0.7, 0.7])
+    assert float(plain(targets, logits)) == float(equal(targets, logits))
+
+
 def test_a_certain_and_right_answer_costs_nothing() -> None:
     targets = np.zeros((1, 8, 8, 1), np.float32)
     targets[:, 2:5, 2:5] = 1
