@@ -21,7 +21,7 @@ from stages.reporting.document import (
     escaped,
 )
 from stages.reporting.rows import Row
-from stages.reporting.tables import SCORE_TITLES, SPLIT_TITLES, number
+from stages.reporting.tables import SCORE_TITLES, SPLIT_TITLES
 from stages.scoring.paired import Difference, caution, difference
 from stages.scoring.per_image import read_scores, values
 
@@ -150,9 +150,8 @@ def differences(comparison: Comparison | None) -> Section:
         differences_table(comparison),
         Paragraph(
             f"{comparison.resamples} resamples of {comparison.images} images, seed "
-            f"{comparison.seed}. One interval of 95 % in {ONE_IN} leaves out 0 by chance: of "
-            f"these {count}, about {number(count / ONE_IN, 1)} would if no two methods differed. "
-            f"{prose.SEEDS}"
+            f"{comparison.seed}. {prose.CHANCE} Of these {count} intervals, {count / ONE_IN:.1f} "
+            f"or more would if no two methods differed. {prose.SEEDS}"
         ),
     ]
     if comparison.left_out:

@@ -91,7 +91,7 @@ def test_section_says_images_draws_and_what_chance_does(comparison: Comparison) 
     said = texts(section, Paragraph)
     assert "500 resamples of 8 images, seed 1." in said
     # Three of Dice and three of PQ.
-    assert "of these 6, about 0.3 would" in said
+    assert "Of these 6 intervals, 0.3 or more would" in said
     assert texts(section, Notice) == ""
 
 
