@@ -16,6 +16,7 @@ import yaml
 
 from stages.graph import closure
 from stages.params.block import Block, Model
+from stages.params.evaluate import RowSettings
 from tests.repository import MODELS, REPOSITORY, Smoke
 
 pytestmark = [
@@ -40,6 +41,10 @@ UNREAD: Mapping[str, str] = {"requirements-compute.txt": "stands for the librari
 # Keys that a stage declares and in some runs does not ask for, with their condition.
 UNASKED: Mapping[str, str] = {
     "evaluate.threshold": "a mask (Otsu's) has no probabilities to set a threshold on",
+    **{
+        f"evaluate.settings.{name}": "no row of the smoke run is scored with settings kept before"
+        for name in RowSettings.model_fields
+    },
 }
 
 
