@@ -13,7 +13,7 @@ from stages.backend import refuse_contradictions
 from stages.command import parser, run
 from stages.consistency import check_consistency
 from stages.errors import PipelineError
-from stages.graph import BASELINE_ROW, ENSEMBLE_ROW, PARAMS_FILES, blocks, model_names
+from stages.graph import BASELINE_ROW, ENSEMBLE_ROW, PARAMS_FILES, blocks, model_names, row_names
 from stages.params.block import Block, read_params, shown, validated
 from stages.params.dataset import DatasetParams
 from stages.params.evaluate import EvaluateParams
@@ -63,7 +63,7 @@ def check_params(file: Path) -> dict[type[Block], Any]:
         if isinstance(block, dict) and block.get("archives") != []:
             where = f"{PARAMS}: {DatasetParams.key}"
             validated(DatasetParams, {"source": source, source: block}, where=where)
-    rows = [*models, ENSEMBLE_ROW, BASELINE_ROW]
+    rows = row_names(models)
     for row in loaded[EvaluateParams].settings:
         if row not in rows:
             raise PipelineError(

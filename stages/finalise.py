@@ -7,18 +7,17 @@ No stage of the graph.
 """
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stages.command import parser, run
 from stages.errors import PipelineError
-from stages.files import read_json
-from stages.graph import BASELINE_ROW, ENSEMBLE_ROW
+from stages.graph import row_names
+from stages.inference.chosen import read_chosen
 from stages.params.models import ModelsParams
 from stages.paths import PREDICTIONS
 from stages.preset import apply
-
-CHOSEN_ON = "chosen_on"
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -27,7 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
     Raises:
         PipelineError: a row was not evaluated, or nothing was chosen for it on validation images.
     """
-    rows = [*ModelsParams.load().names, ENSEMBLE_ROW, BASELINE_ROW]
+    rows = row_names(ModelsParams.load().names)
     changes = [
         ("evaluate.settings", {row: chosen(row, PREDICTIONS) for row in rows}),
         ("tile.validation.method", "none"),
@@ -47,16 +46,13 @@ def chosen(row: str, folder: Path) -> dict[str, Any]:
     Raises:
         PipelineError: it was not evaluated, or nothing was chosen for it on validation images.
     """
-    path = folder / f"{row}.json"
-    if not path.is_file():
-        raise PipelineError(f"{path} is missing; run `dvc repro evaluate@{row}`")
-    settings: dict[str, Any] = read_json(path)
-    if "validation" not in settings.pop(CHOSEN_ON).values():
+    settings, chosen_on = read_chosen(folder, row)
+    if "validation" not in chosen_on.values():
         raise PipelineError(
-            f"{path}: nothing in it was chosen on validation images; hold some out "
+            f"{folder / row}.json: nothing in it was chosen on validation images; hold some out "
             "(tile.validation.method), and run `dvc repro`"
         )
-    return settings
+    return asdict(settings)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import ast
 import importlib
 import inspect
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,11 @@ def main(arguments: argparse.Namespace) -> None:
     write_text(DVC_YAML, updated)
 
 
+def row_names(models: Sequence[str]) -> list[str]:
+    """The rows that are evaluated: the models, their mean, and the baseline."""
+    return [*models, ENSEMBLE_ROW, BASELINE_ROW]
+
+
 def model_names(params: Path = PARAMS) -> list[str]:
     """The list `models` of a params file.
 
@@ -80,7 +85,7 @@ def updated_graph(text: str, models: list[str]) -> str:
     yaml.width = 100
     yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(text)
-    rows = [*models, ENSEMBLE_ROW, BASELINE_ROW]
+    rows = row_names(models)
     content["vars"][0]["networks"] = {model: _network(model) for model in models}
     content["vars"][1]["rows"][:] = rows
     for name, entry in content["stages"].items():

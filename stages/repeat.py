@@ -2,9 +2,9 @@
 
 `python -m stages.repeat train.seed 1 2 3` gives the spread over seeds, `python -m stages.repeat
 tile.validation.fold 0 1 2 3 4 --set tile.validation.method=fold` cross-validation. No stage of the
-graph: it changes params.yaml, runs `dvc repro`, and puts params.yaml back; what ran once is in
-DVC's cache and does not run again. Afterwards metrics/ and dvc.lock are those of the last value,
-until the next `dvc repro`.
+graph: it changes params.yaml, runs `dvc repro`, and puts params.yaml back. Afterwards metrics/ and
+dvc.lock are those of the last value, until the next `dvc repro`, which trains anew: DVC's cache of
+runs does not serve stages that write files kept in git, such as histories.
 """
 
 import argparse

@@ -9,7 +9,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +21,8 @@ from stages.command import parser, run
 from stages.dataset.foreign import decode_rgb
 from stages.dataset.images import RGB, Labels, write_labels
 from stages.errors import PipelineError
-from stages.files import read_json, replacing
+from stages.files import replacing
+from stages.inference.chosen import read_chosen
 from stages.inference.nuclei import NucleiSettings, nuclei_from_predictions
 from stages.inference.sliding_window import Forward
 from stages.inference.stain import NORMALISATIONS
@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> None:
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
         raise PipelineError(f"two images are called {repeated}; rename one, or run them apart")
-    settings = nuclei_settings(arguments.model)
+    settings, _ = read_chosen(PREDICTIONS, arguments.model)
     params = PredictParams.load()
     backend.configure(params, seed=0)
     # Only now, since these import Keras, and Keras reads its backend when it is imported.
@@ -75,20 +75,6 @@ def main(arguments: argparse.Namespace) -> None:
                 temporary, index=False, lineterminator="\n", float_format="%.2f"
             )
         print(f"{path}: {labels.max()} nuclei")
-
-
-def nuclei_settings(row: str) -> NucleiSettings:
-    """The settings that `evaluate` chose for a row.
-
-    Raises:
-        PipelineError: it has not been evaluated.
-    """
-    path = PREDICTIONS / f"{row}.json"
-    if not path.is_file():
-        raise PipelineError(f"{path} is missing; run `dvc repro evaluate@{row}`")
-    content: dict[str, Any] = read_json(path)
-    content.pop("chosen_on")
-    return NucleiSettings(**content)
 
 
 def segment(

@@ -1,15 +1,11 @@
 """Segmenting a user's own images, with a network whose answer is known."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from stages.errors import PipelineError
-from stages.files import write_json
 from stages.inference.nuclei import NucleiSettings
 from stages.params.predict import PredictParams
-from stages.segment import nuclei_settings, nuclei_table, segment
+from stages.segment import nuclei_table, segment
 
 SETTINGS = NucleiSettings(threshold=0.5, smoothing=1.0, min_distance=3, min_area=10)
 PARAMS = PredictParams.load().model_copy(update={"window": 64, "overlap": 16, "flips": False})
@@ -54,14 +50,3 @@ def test_another_resolution_is_brought_to_the_models_and_back(
     assert labels.max() == 2
     assert abs((labels > 0).sum() - np.pi * (10**2 + 14**2)) < 120
     assert len(seen) == (1 if scale == 0.5 else 4 * 5)  # windows of 64 on 45 x 60, on 180 x 240
-
-
-def test_settings_are_those_that_evaluate_chose(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(PipelineError, match=r"dvc repro evaluate@unet"):
-        nuclei_settings("unet")
-    chosen = {"threshold": 0.4, "smoothing": 2.0, "min_distance": 5, "min_area": 30}
-    write_json(Path("data/predictions/unet.json"), {**chosen, "chosen_on": {}})
-    assert nuclei_settings("unet") == NucleiSettings(**chosen)
