@@ -4,7 +4,9 @@
 tile.validation.fold 0 1 2 3 4 --set tile.validation.method=fold` cross-validation. No stage of the
 graph: it changes params.yaml, runs `dvc repro`, and puts params.yaml back. Afterwards metrics/ and
 dvc.lock are those of the last value, until the next `dvc repro`, which trains anew: DVC's cache of
-runs does not serve stages that write files kept in git, such as histories.
+runs does not serve stages that write files kept in git, such as histories. Interrupted, the same
+command goes on: the output has every run that ended. It does not see changed code: then name
+another output.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import numpy as np
 from stages.command import parser, run
 from stages.errors import PipelineError
 from stages.files import read_json, write_json, write_text
+from stages.params.block import read_params
 from stages.params.models import ModelsParams
 from stages.paths import METRICS, PARAMS
 from stages.preset import apply, parsed
@@ -25,32 +28,54 @@ from stages.reporting.reference import INTERVALS
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write the scores of each run, and print mean, spread and extremes.
+    """Write the scores after each run, and print mean, spread and extremes.
+
+    Values that the output already holds, of the same parameters, are not run again.
 
     Raises:
-        PipelineError: a parameter is unknown, or a run failed; params.yaml is as it was.
+        PipelineError: a parameter is unknown, the output is of other parameters, or a run failed;
+            params.yaml is as it was, and the output holds the runs before.
     """
     rows = arguments.rows or ModelsParams.load().names
     before = PARAMS.read_text(encoding="utf-8")
-    runs: dict[str, Any] = {}
+    setting = {"key": arguments.key, "set": arguments.set, "rows": rows, "params": read_params()}
+    runs = done_before(arguments.output, setting)
     try:
         for value in arguments.values:
+            if value in runs:
+                print(f"{arguments.key}={value}: stands in {arguments.output}")
+                continue
             apply(parsed([*arguments.set, f"{arguments.key}={value}"]))
             print(f"{arguments.key}={value}", flush=True)
             reproduce([f"evaluate@{row}" for row in rows])
             runs[value] = {row: read_json(METRICS / f"{row}.json") for row in rows}
+            spreads = {row: spread([scores[row] for scores in runs.values()]) for row in rows}
+            write_json(arguments.output, {**setting, "runs": runs, "spread": spreads})
     finally:
         write_text(PARAMS, before)
-    spreads = {row: spread([scores[row] for scores in runs.values()]) for row in rows}
-    content = {"key": arguments.key, "set": arguments.set, "runs": runs, "spread": spreads}
-    write_json(arguments.output, content)
-    for row, splits in spreads.items():
+    for row, splits in read_json(arguments.output)["spread"].items():
         for split, scores in splits.items():
             for name, found in scores.items():
                 print(
                     f"{row}, {split}, {name}: {found['mean']:.3f} ± {found['deviation']:.3f} "
                     f"({found['lowest']:.3f} to {found['highest']:.3f})"
                 )
+
+
+def done_before(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
+    """The runs that an interrupted command left; none without its file.
+
+    Raises:
+        PipelineError: the file is of other parameters, or no file of this command.
+    """
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    if not isinstance(found, dict) or any(found.get(name) != setting[name] for name in setting):
+        raise PipelineError(
+            f"{path}: of other parameters than these; give another --output, or move it away"
+        )
+    return dict(found["runs"])
 
 
 def reproduce(stages: list[str]) -> None:

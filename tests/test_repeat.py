@@ -71,7 +71,7 @@ def test_other_settings_hold_in_every_run(
     assert seen == [77, 77]
 
 
-def test_after_a_failure_params_are_as_they_were_and_nothing_is_written(
+def test_after_a_failure_params_are_as_they_were_and_the_runs_before_stand(
     runs: list[list[str]],
 ) -> None:
     before = Path("params.yaml").read_bytes()
@@ -79,7 +79,34 @@ def test_after_a_failure_params_are_as_they_were_and_nothing_is_written(
         repeat.main(arguments("train.seed", "1", "13", "3"))
     assert len(runs) == 2
     assert Path("params.yaml").read_bytes() == before
-    assert not Path("spread.json").exists()
+    assert list(json.loads(Path("spread.json").read_text())["runs"]) == ["1"]
+
+
+def test_the_same_command_again_goes_on(runs: list[list[str]]) -> None:
+    with pytest.raises(PipelineError, match="dvc repro failed"):
+        repeat.main(arguments("train.seed", "1", "13"))
+    repeat.main(arguments("train.seed", "1", "3"))
+    assert len(runs) == 3
+    spread = json.loads(Path("spread.json").read_text())["spread"]["unet"]["test"]
+    assert (spread["dice"]["lowest"], spread["dice"]["highest"]) == (0.81, 0.83)
+
+
+@pytest.mark.parametrize("content", ['{"key": "train.seed"}', "[]"])
+def test_an_output_of_something_else_is_not_overwritten(
+    runs: list[list[str]], content: str
+) -> None:
+    Path("spread.json").write_text(content)
+    with pytest.raises(PipelineError, match=r"spread\.json: of other parameters"):
+        repeat.main(arguments("train.seed", "1"))
+    assert Path("spread.json").read_text() == content
+    assert runs == []
+
+
+def test_runs_of_other_parameters_are_not_mixed_in(runs: list[list[str]]) -> None:
+    repeat.main(arguments("train.seed", "1"))
+    with pytest.raises(PipelineError, match=r"spread\.json: of other parameters"):
+        repeat.main(arguments("train.seed", "3", settings=("train.epochs=7",)))
+    assert len(runs) == 1
 
 
 def test_an_unknown_parameter_runs_nothing(runs: list[list[str]]) -> None:
