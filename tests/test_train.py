@@ -12,7 +12,9 @@ from stages.train import normalised
 def test_training_images_are_normalised_and_nothing_else_of_them() -> None:
     generator = np.random.default_rng(0)
     pixels = generator.integers(60, 220, (64, 64, 3), np.uint8)
-    image = TiledImage("a", 0.25, 64, 64, pixels, np.ones((64, 64), np.uint16), [(0, 0, 64, 64)])
+    image = TiledImage(
+        "a", 0.25, 64, 64, pixels, np.ones((64, 64), np.uint16), [(0, 0, 64, 64)], "liver"
+    )
     (found,) = normalised([image], "macenko")
     np.testing.assert_array_equal(found.image, NORMALISATIONS["macenko"](pixels))
     assert not np.array_equal(found.image, pixels)

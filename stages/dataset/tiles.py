@@ -91,7 +91,7 @@ class TiledImage:
     image: RGB
     labels: Labels
     windows: list[tuple[int, int, int, int]]
-    organ: str = "unknown"
+    organ: str
 
 
 def read_tiles(folder: Path) -> list[TiledImage]:

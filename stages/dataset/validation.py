@@ -17,7 +17,8 @@ def validation_images(organs: dict[str, str], params: ValidationParams) -> set[s
         params: the method and its settings.
 
     Raises:
-        PipelineError: a named id is no training image, or no image would be left on either side.
+        PipelineError: a named id is no training image, no training image is of a named organ, or no
+            image would be left on either side.
     """
     if params.method == "none":
         return set()
@@ -33,6 +34,14 @@ def validation_images(organs: dict[str, str], params: ValidationParams) -> set[s
             raise PipelineError(
                 f"params.yaml: tile.validation.images: {unknown[0]} is no training image of the "
                 "protocol; name ids that data/raw/manifest.csv has in its training part"
+            )
+    elif params.method == "organs":
+        held_out = {image for image, organ in organs.items() if organ in params.organs}
+        absent = sorted(set(params.organs) - set(organs.values()))
+        if absent:
+            raise PipelineError(
+                f"params.yaml: tile.validation.organs: no training image of the protocol is of "
+                f"{absent[0]}; name some of {', '.join(sorted(set(organs.values())))}"
             )
     else:
         ordered = _by_organ(organs, params.seed)

@@ -14,13 +14,15 @@ class ValidationParams(Model):
 
     Attributes:
         method: "fraction" draws that share, rounded and at least one, stratified by
-            organ; "named" takes `images`; "fold" takes fold `fold` of `folds`; "none" holds
+            organ; "named" takes `images`; "organs" all images of `organs`, to see how a model does
+            on tissue it has not learned from; "fold" takes fold `fold` of `folds`; "none" holds
             nothing out (a final run of fixed epochs).
     """
 
-    method: Literal["fraction", "named", "fold", "none"]
+    method: Literal["fraction", "named", "organs", "fold", "none"]
     fraction: float = Field(gt=0, lt=1)
     images: list[str]
+    organs: list[str]
     fold: int = Field(ge=0)
     folds: int = Field(ge=2)
     seed: int = Field(ge=0, le=LARGEST_SEED)
@@ -29,6 +31,8 @@ class ValidationParams(Model):
     def _consistent(self) -> Self:
         if self.method == "named" and not self.images:
             raise ValueError("method `named` needs at least one id in `images`")
+        if self.method == "organs" and not self.organs:
+            raise ValueError("method `organs` needs at least one organ in `organs`")
         if len(set(self.images)) < len(self.images):
             raise ValueError("an id stands twice in `images`; remove one")
         if self.fold >= self.folds:

@@ -14,7 +14,6 @@ from stages.paths import PARAMS
 # Enlarging by more than this leaves no nucleus in a crop whole.
 Scale = Annotated[float, Field(gt=0, le=10)]
 
-
 Output = Literal["nucleus", "boundary", "distance"]
 
 

@@ -268,6 +268,13 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
         },
         "tile.validation.images", "TCGA-DK-A2I6 is no training image",
     ),
+    "organ-of-test-images-alone": (
+        {
+            "dataset.source": "gdrive", "tile.protocol": "challenge",
+            "tile.validation.method": "organs", "tile.validation.organs": ["stomach", "lung"],
+        },
+        "tile.validation.organs", "no training image of the protocol is of lung; name some of",
+    ),
     "id-twice": ({"tile.validation.images": ["a", "a"]}, "tile.validation", "an id stands twice"),
     "xla-with-determinism": ({"train.xla": "on"}, "train.xla", "on contradicts deterministic"),
     "xla-with-determinism-predict": ({"predict.xla": "on"}, "predict.xla", "on contradicts determ"),
@@ -378,6 +385,10 @@ ACCEPTED: dict[str, dict[str, object]] = {
     "named-of-the-challenge": {
         "dataset.source": "gdrive", "tile.protocol": "challenge", "tile.validation.method": "named",
         "tile.validation.images": ["TCGA-A7-A13E-01Z-00-DX1"],
+    },
+    "organs-of-the-challenge": {
+        "dataset.source": "gdrive", "tile.protocol": "challenge",
+        "tile.validation.method": "organs", "tile.validation.organs": ["stomach", "colon"],
     },
     "unlisted-model-without-a-block": {"models": ["unet"], "train.segnet": None},
     "sources-that-are-not-set-up": {"dataset.url": None, "dataset.gdrive.archives": []},

@@ -42,7 +42,7 @@ def labels(slide: Slide) -> np.ndarray:
 @pytest.fixture(scope="module")
 def batches(slide: Slide, labels: np.ndarray) -> Batches:
     windows = [(0, 0, SIDE, SIDE)]
-    image = TiledImage("slide", 0.25, SIDE, SIDE, slide.image, labels, windows)
+    image = TiledImage("slide", 0.25, SIDE, SIDE, slide.image, labels, windows, "liver")
     return Batches([image], CPU_SIZE, "symmetric")
 
 

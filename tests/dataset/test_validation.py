@@ -16,6 +16,7 @@ DEFAULTS: dict[str, object] = {
     "method": "fraction",
     "fraction": 0.2,
     "images": [],
+    "organs": [],
     "fold": 0,
     "folds": 5,
     "seed": 1,
@@ -86,6 +87,12 @@ def test_named_takes_the_named() -> None:
     assert validation_images(organs, named) == {"breast-0", "breast-2"}
 
 
+def test_organs_takes_all_images_of_them() -> None:
+    organs = images({"breast": 2, "liver": 3, "colon": 1})
+    held_out = validation_images(organs, params(method="organs", organs=["breast", "colon"]))
+    assert held_out == {"breast-0", "breast-1", "colon-0"}
+
+
 def test_none_holds_nothing_out() -> None:
     assert validation_images(images({"breast": 3}), params(method="none")) == set()
     assert validation_images({}, params(method="none")) == set()
@@ -96,6 +103,13 @@ def test_none_holds_nothing_out() -> None:
     [
         ({"breast": 3}, {"method": "named", "images": ["breast-0", "x"]}, "images: x is no train"),
         ({"breast": 2}, {"method": "named", "images": ["breast-0", "breast-1"]}, "2 of 2"),
+        (
+            {"breast": 2, "liver": 1},
+            {"method": "organs", "organs": ["breast", "lung"]},
+            "tile.validation.organs: no training image of the protocol is of lung; name some of "
+            "breast, liver",
+        ),
+        ({"breast": 2}, {"method": "organs", "organs": ["breast"]}, "2 of 2"),
         ({"breast": 1}, {}, "holds out 1 of 1"),
         ({}, {}, "no training image"),
         ({}, {"method": "fold"}, "no training image"),

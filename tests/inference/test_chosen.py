@@ -18,7 +18,5 @@ def test_settings_are_those_that_evaluate_chose(tmp_path: Path) -> None:
 
 
 def test_a_row_that_was_not_evaluated_is_named_with_its_stage(tmp_path: Path) -> None:
-    with pytest.raises(
-        PipelineError, match=r"unet\.json is missing.*evaluate@unet"
-    ):
+    with pytest.raises(PipelineError, match=r"unet\.json is missing.*evaluate@unet"):
         read_chosen(tmp_path, "unet")

@@ -153,6 +153,11 @@ def test_a_bad_value_is_named_by_its_key(
         ),
         (
             TileParams,
+            {"tile.validation.method": "organs"},
+            "params.yaml: tile.validation: method `organs` needs",
+        ),
+        (
+            TileParams,
             {"tile.validation.fold": 5},
             "params.yaml: tile.validation: `fold` counts from 0",
         ),

@@ -65,6 +65,7 @@ def tilings(draw: st.DrawFn) -> dict[str, object]:
             "method": draw(st.sampled_from(["fraction", "fold", "none"])),
             "fraction": draw(st.floats(0.05, 0.95)),
             "images": [],
+            "organs": [],
             "fold": draw(st.integers(0, folds - 1)),
             "folds": folds,
             "seed": draw(st.integers(0, 9)),
@@ -116,7 +117,7 @@ def pixels_of(number: int, image: Drawn) -> tuple[np.ndarray, Labels]:
         "stride": 16,
         "protocol": "archive",
         "validation": {
-            **{"method": "none", "fraction": 0.5, "images": []},
+            **{"method": "none", "fraction": 0.5, "images": [], "organs": []},
             **{"fold": 0, "folds": 2, "seed": 0},
         },
     },

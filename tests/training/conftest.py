@@ -16,7 +16,7 @@ def disc_image(name: str, seed: int, height: int = 96, width: int = 112) -> Tile
         labels[(rows - y) ** 2 + (columns - x) ** 2 < radius**2] = number
     tone = np.where(labels > 0, 90, 210)[..., np.newaxis] + generator.normal(0, 8, (1, 1, 3))
     image = np.clip(tone + generator.normal(0, 10, (height, width, 3)), 0, 255).astype(np.uint8)
-    return TiledImage(name, 0.25, height, width, image, labels, [(0, 0, height, width)])
+    return TiledImage(name, 0.25, height, width, image, labels, [(0, 0, height, width)], "liver")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def test_steps_crops_and_seeds_differ(images: list[TiledImage]) -> None:
 def test_large_images_are_seen_more_often(images: list[TiledImage]) -> None:
     large = TiledImage(
         "large", 0.25, 96, 112, np.zeros((96, 112, 3), np.uint8), images[0].labels,
-        [(0, 0, 48, 112), (48, 0, 48, 112), (0, 0, 96, 112)],
+        [(0, 0, 48, 112), (48, 0, 48, 112), (0, 0, 96, 112)], "liver",
     )  # fmt: skip
     params = PARAMS.model_copy(update={"batch_size": 200})
     inputs, _ = Batches([images[0], large], params, "symmetric")[0]

@@ -118,7 +118,7 @@ def test_padding_holds_no_nuclei_of_its_own() -> None:
     labels[40:60, 40:60] = 1  # mirrored into the padding
     labels[50:, :] = 2
     image = TiledImage(
-        "a", 0.25, 30, 32, np.zeros((64, 64, 3), np.uint8), labels, [(0, 0, 30, 32)]
+        "a", 0.25, 30, 32, np.zeros((64, 64, 3), np.uint8), labels, [(0, 0, 30, 32)], "liver"
     )  # fmt: skip
     points = np.array([point for _, point in drawn([image], NUCLEI, 300)])
     assert points.min(axis=0).tolist() >= [10, 20]
