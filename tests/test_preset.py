@@ -120,6 +120,14 @@ def test_values_come_on_top_of_the_preset(capsys: pytest.CaptureFixture[str]) ->
     assert printed[-2:] == ["train.epochs: 2 -> 7", "train.epochs: 7 -> 9"]
 
 
+@pytest.mark.usefixtures("project")
+def test_other_models_need_another_dvc_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    apply("default", "models=[unet]")
+    assert "python -m stages.graph --write" in capsys.readouterr().out
+    apply("default", "models=[unet]", "train.seed=5")
+    assert "stages.graph" not in capsys.readouterr().out
+
+
 def test_text_after_a_value_is_quoted_where_yaml_needs_it() -> None:
     text, applied = changed(COMMITTED, [("train.xla", "no: yes # x")])
     assert parse_yaml(text)["train"]["xla"] == "no: yes # x"

@@ -35,6 +35,8 @@ class ValidationParams(Model):
             raise ValueError("method `organs` needs at least one organ in `organs`")
         if len(set(self.images)) < len(self.images):
             raise ValueError("an id stands twice in `images`; remove one")
+        if len(set(self.organs)) < len(self.organs):
+            raise ValueError("an organ stands twice in `organs`; remove one")
         if self.fold >= self.folds:
             raise ValueError("`fold` counts from 0 and must be below `folds`; lower it")
         return self

@@ -166,6 +166,11 @@ def test_a_bad_value_is_named_by_its_key(
             {"tile.validation.images": ["a", "a"]},
             "params.yaml: tile.validation: an id stands twice",
         ),
+        (
+            TileParams,
+            {"tile.validation.organs": ["lung", "lung"]},
+            "params.yaml: tile.validation: an organ stands twice",
+        ),
         (PredictParams, {"predict.overlap": 257}, "params.yaml: predict: `overlap` must be"),
         (
             TrainParams,
