@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -354,6 +355,16 @@ def test_a_kept_run_stands_in_the_report(project: Path) -> None:
     assert "| U-Net | 0.791 (0.751–0.792) | 0.660 | 0.930 | 0.571 (0.500–0.600) |" in markdown
     assert "| here, `real-run` |" in markdown
     assert "A real run. Protocol archive; Keras on tensorflow, 2 CPU cores; a.zip" in markdown
+
+
+def test_the_mean_of_one_model_is_no_row_of_a_kept_run(project: Path) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    for folder in (project / "metrics", project / "metrics/detail"):
+        shutil.copy(folder / "unet.json", folder / "ensemble.json")
+    keep()
+    [kept] = read_references(project / "metrics/reference")
+    assert list(kept.rows) == ["unet", "otsu"]
 
 
 def test_a_kept_run_of_other_test_images_stands_apart(project: Path) -> None:

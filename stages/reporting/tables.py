@@ -247,10 +247,12 @@ def _original_rows(split: str, key: str, remarks: list[str]) -> list[TableRow]:
 
 
 def _own_rows(split: str, key: str, sources: Sequence[Source]) -> list[TableRow]:
-    """This model's row of each source without the model's cell; dashes where there is none."""
+    """This model's row of each source that has one, without the model's cell."""
     made = []
     for source in sources:
-        row = next((row for row in source.rows if row.key == key), Row(key, {}))
+        row = next((row for row in source.rows if row.key == key), None)
+        if row is None:
+            continue
         cells = (
             Cell(source.title),
             *(
