@@ -14,7 +14,7 @@ from stages.files import read_json, sha256_of, write_json
 from stages.params.block import read_params, validated
 from stages.params.models import ModelsParams
 from stages.reporting.reference import ReferenceRun, kept_scores
-from stages.reporting.rows import ENSEMBLE, read_rows
+from stages.reporting.rows import read_rows
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -38,10 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
         "backend": params["train"]["backend"],
         "device": arguments.device or params["train"]["device"],
         "versions": versions(models, paths.MODELS),
-        # The mean of one model is that model.
-        "rows": {
-            row.key: kept_scores(row) for row in rows if row.key != ENSEMBLE or len(models) > 1
-        },
+        "rows": {row.key: kept_scores(row) for row in rows},
     }
     kept: ReferenceRun = validated(ReferenceRun, content, where=f"reference {arguments.name}")
     write_json(paths.REFERENCE / f"{kept.name}.json", kept.model_dump(mode="json"))

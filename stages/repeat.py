@@ -33,19 +33,26 @@ def main(arguments: argparse.Namespace) -> None:
     Values that the output already holds, of the same parameters, are not run again.
 
     Raises:
-        PipelineError: a parameter is unknown, the output is of other parameters, or a run failed;
-            params.yaml is as it was, and the output holds the runs before.
+        PipelineError: a parameter is unknown or a value invalid, and nothing ran; the output is of
+            other parameters, and nothing ran; or a run failed, and the output holds those before.
+            params.yaml is as it was.
     """
     rows = arguments.rows or ModelsParams.load().names
     before = PARAMS.read_text(encoding="utf-8")
     setting = {"key": arguments.key, "set": arguments.set, "rows": rows, "params": read_params()}
     runs = done_before(arguments.output, setting)
+    changes = {
+        value: parsed([*arguments.set, f"{arguments.key}={value}"]) for value in arguments.values
+    }
     try:
-        for value in arguments.values:
+        # A mistake in the last value is told before the first has trained.
+        for change in changes.values():
+            apply(change)
+        for value, change in changes.items():
             if value in runs:
                 print(f"{arguments.key}={value}: stands in {arguments.output}")
                 continue
-            apply(parsed([*arguments.set, f"{arguments.key}={value}"]))
+            apply(change)
             print(f"{arguments.key}={value}", flush=True)
             reproduce([f"evaluate@{row}" for row in rows])
             runs[value] = {row: read_json(METRICS / f"{row}.json") for row in rows}

@@ -109,6 +109,14 @@ def test_runs_of_other_parameters_are_not_mixed_in(runs: list[list[str]]) -> Non
     assert len(runs) == 1
 
 
+def test_an_invalid_value_is_told_before_the_first_runs(runs: list[list[str]]) -> None:
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(PipelineError, match=r"params\.yaml: train\.seed"):
+        repeat.main(arguments("train.seed", "1", "2", "-1"))
+    assert runs == []
+    assert Path("params.yaml").read_bytes() == before
+
+
 def test_an_unknown_parameter_runs_nothing(runs: list[list[str]]) -> None:
     with pytest.raises(PipelineError, match=r"has no key train\.sead"):
         repeat.main(arguments("train.sead", "1"))

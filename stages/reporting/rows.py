@@ -56,7 +56,7 @@ class Row:
 
 
 def read_rows(models: Iterable[str], metrics: Path, detail: Path) -> list[Row]:
-    """The models' rows in order, the ensemble's if there is one, and the baseline's.
+    """The models' rows in order, the ensemble's if there is one of several, and the baseline's.
 
     Args:
         models: names of models.
@@ -67,7 +67,8 @@ def read_rows(models: Iterable[str], metrics: Path, detail: Path) -> list[Row]:
         PipelineError: a row's file is missing or is not what evaluate writes.
     """
     keys = list(models)
-    if (metrics / f"{ENSEMBLE}.json").is_file():
+    # The mean of one model is that model.
+    if len(keys) > 1 and (metrics / f"{ENSEMBLE}.json").is_file():
         keys.append(ENSEMBLE)
     return [read_row(key, metrics, detail) for key in [*keys, BASELINE]]
 
