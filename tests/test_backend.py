@@ -2,10 +2,13 @@
 
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
+
+from stages.backend import ONEDNN, X86
 
 CONFIGURE = """
 import sys, json
@@ -45,6 +48,7 @@ def test_without_a_gpu_auto_means_float32_on_the_cpu_without_xla() -> None:
     [
         ('{"device": "gpu"}', {}, "params.yaml: train.device: gpu, but tensorflow finds none"),
         ("{}", {"KERAS_BACKEND": "jax"}, "KERAS_BACKEND=jax contradicts params.yaml: train"),
+        ("{}", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "TF_ENABLE_ONEDNN_OPTS=0 would change results"),
         ('{"xla": "on"}', {}, "params.yaml: train.xla: on contradicts deterministic: true"),
     ],
 )
@@ -63,3 +67,26 @@ def test_a_backend_that_is_not_installed_is_named() -> None:
     done = configure('{"backend": "jax"}')
     assert done.returncode == 1
     assert "params.yaml: train.backend: jax is not installed" in done.stderr
+
+
+ONEDNN_IS_ON = """
+from stages import backend
+from stages.params.train import TrainParams
+backend.configure(TrainParams.load(), 1)
+from tensorflow.python.framework import test_util
+print(test_util.IsMklEnabled())
+"""
+
+
+def test_tensorflow_convolves_by_onednn_whatever_the_processor() -> None:
+    if platform.machine() not in X86:
+        pytest.skip("elsewhere than on x86 this is TensorFlow's choice")
+    inherited = {k: v for k, v in os.environ.items() if k not in ("KERAS_BACKEND", ONEDNN)}
+    done = subprocess.run(
+        [sys.executable, "-c", ONEDNN_IS_ON],
+        env=inherited | {"CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "True"
