@@ -113,8 +113,8 @@ def refuse_contradictions(params: RuntimeParams) -> None:
         )
     if params.backend == "tensorflow" and os.environ.get(ONEDNN, "1") != "1":
         raise PipelineError(
-            f"{ONEDNN}={os.environ[ONEDNN]} would change results behind the parameters' back; unset "
-            "it"
+            f"{ONEDNN}={os.environ[ONEDNN]} would change results behind the parameters' back; "
+            "unset it"
         )
     if importlib.util.find_spec(params.backend) is None:
         raise PipelineError(

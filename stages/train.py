@@ -50,7 +50,19 @@ def main(arguments: argparse.Namespace) -> None:
         )
     model = architecture.build(model_params, len(params.outputs))
     architecture.initialise(model, model_params)
-    compile_for_training(model, params, model_params.learning_rate, jit_compile=runtime.jit_compile)
+    coarse = architecture.coarse_features(model_params)
+    if params.deep_supervision and not coarse:
+        raise PipelineError(
+            f"params.yaml: train.deep_supervision: {arguments.model} names no coarse features to "
+            "supervise; set it to 0"
+        )
+    learner = compile_for_training(
+        model,
+        params,
+        model_params.learning_rate,
+        jit_compile=runtime.jit_compile,
+        coarse=coarse,
+    )
     print(
         f"{arguments.model}: {model.count_params():,} parameters, {len(training)} training and "
         f"{len(validation)} validation images, {runtime.backend} on "
@@ -75,6 +87,7 @@ def main(arguments: argparse.Namespace) -> None:
             divisor=architecture.divisor,
             progress=_print_row,
             checkpoint=checkpoint,
+            learner=learner,
         )
         card = store.Card(
             model=arguments.model,

@@ -16,7 +16,8 @@ class Architecture:
         name: of the module.
         params: its class `Params`, the block `train.<name>`.
         divisor: its constant `DIVISOR`, which must divide an input's height and width.
-        module: it, with `build(params, classes)` and perhaps `initialise(model, params)`.
+        module: it, with `build(params, classes)` and perhaps `initialise(model, params)` and
+            `coarse_features(params)`.
     """
 
     name: str
@@ -36,6 +37,16 @@ class Architecture:
         """
         if hasattr(self.module, "initialise"):
             self.module.initialise(model, params)
+
+    def coarse_features(self, params: ModelParams) -> dict[str, int]:
+        """Layers that deep supervision is given to, and their strides in input pixels.
+
+        Those are the module's `coarse_features(params)`; a module without it has none.
+        """
+        if not hasattr(self.module, "coarse_features"):
+            return {}
+        found: dict[str, int] = self.module.coarse_features(params)
+        return found
 
 
 def architecture(name: str) -> Architecture:

@@ -74,6 +74,14 @@ def build(params: Params, classes: int) -> keras.Model:
     return keras.Model(image, logits, name="segnet")
 
 
+def coarse_features(params: Params) -> dict[str, int]:
+    """What the decoder ends its levels below the first with, by stride; for deep supervision."""
+    return {
+        f"up{level}_relu{CONVOLUTIONS[level - 1]}": 2 ** (level - 1)
+        for level in range(2, params.levels + 1)
+    }
+
+
 # === Layers ===
 
 

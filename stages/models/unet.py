@@ -63,6 +63,11 @@ def build(params: Params, classes: int) -> keras.Model:
     return keras.Model(image, logits, name="unet")
 
 
+def coarse_features(_: Params) -> dict[str, int]:
+    """What the decoder ends its levels below the first with, by stride; for deep supervision."""
+    return {f"up{level}_relu2": 2 ** (level - 1) for level in range(2, LEVELS + 1)}
+
+
 # === Layers ===
 
 

@@ -73,6 +73,7 @@ class TrainParams(RuntimeParams):
     warmup: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0, le=1)
     dice_weight: float = Field(ge=0, le=1000)
+    deep_supervision: float = Field(ge=0, le=1)
     clip_norm: float = Field(gt=0, le=1_000_000)
     keep: Literal["best", "last"]
     sampling: SamplingParams

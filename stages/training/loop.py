@@ -1,7 +1,7 @@
 """The training loop: batches in, best weights and a history out."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from stages.inference.forward import forward_of
 from stages.params.train import TrainParams
 from stages.training.batches import Batches
 from stages.training.checkpoint import Checkpoint, State
+from stages.training.deep_supervision import supervised, supervised_objective
 from stages.training.losses import cross_entropy_dice
 from stages.training.validation import validate
 
@@ -41,12 +42,28 @@ class Trained:
 
 
 def compile_for_training(
-    model: Any, params: TrainParams, learning_rate: float, *, jit_compile: bool
-) -> None:
+    model: Any,
+    params: TrainParams,
+    learning_rate: float,
+    *,
+    jit_compile: bool,
+    coarse: Mapping[str, int] | None = None,
+) -> Any:
     """Give the model its optimizer and objective.
 
     AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101) with a linear warm-up and a
     cosine decay to zero at the last step, and with a moving average of the weights if asked for.
+
+    Args:
+        model: what is to be trained.
+        params: of the optimizer and the objective.
+        learning_rate: the highest.
+        jit_compile: whether XLA compiles it.
+        coarse: its layers for deep supervision, by `Architecture.coarse_features`; counts where
+            `params.deep_supervision` is not 0.
+
+    Returns:
+        What `fit` takes steps with: the model itself, or the model with further heads.
     """
     steps = params.epochs * params.steps_per_epoch
     warmup = round(params.warmup * steps)
@@ -65,8 +82,16 @@ def compile_for_training(
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     weights = [params.output_weights.get(output, 1.0) for output in params.outputs]
-    objective = cross_entropy_dice(params.dice_weight, weights)
-    model.compile(optimizer, objective, jit_compile=jit_compile)
+    if params.deep_supervision and coarse:
+        learner = supervised(model, coarse)
+        objective = supervised_objective(
+            params.dice_weight, weights, coarse, params.deep_supervision
+        )
+    else:
+        learner = model
+        objective = cross_entropy_dice(params.dice_weight, weights)
+    learner.compile(optimizer, objective, jit_compile=jit_compile)
+    return learner
 
 
 def fit(
@@ -79,6 +104,7 @@ def fit(
     divisor: int,
     progress: Callable[[HistoryRow], None],
     checkpoint: Checkpoint | None = None,
+    learner: Any = None,
 ) -> Trained:
     """Train a compiled model.
 
@@ -88,7 +114,7 @@ def fit(
     model's layers, whose seeds are among its variables.
 
     Args:
-        model: compiled by `compile_for_training`.
+        model: what is scored and kept.
         batches: of the training images.
         validation: images that choose the epoch; may be empty.
         params: `epochs`, `steps_per_epoch` and `keep` are used.
@@ -96,9 +122,12 @@ def fit(
         divisor: of the model's inputs.
         progress: called with each epoch's row when it is done.
         checkpoint: of this training.
+        learner: what `compile_for_training` made of the model; the model itself, if that is what
+            was compiled.
     """
+    learner = learner or model
     forward = forward_of(model, scaling)
-    carried = _restored(checkpoint, model) if checkpoint else None
+    carried = _restored(checkpoint, learner) if checkpoint else None
     if carried is None:
         carried = _Carried(weights=model.get_weights())
     elif carried.epoch < params.epochs:
@@ -115,14 +144,14 @@ def fit(
             disable=not sys.stderr.isatty(),
         )
         for inputs, targets in steps:
-            objectives.append(float(model.train_on_batch(inputs, targets)))
+            objectives.append(float(learner.train_on_batch(inputs, targets)))
             steps.set_postfix(objective=f"{objectives[-1]:.4f}")
-        with _averaged(model) if params.ema_momentum else nullcontext():
+        with _averaged(learner) if params.ema_momentum else nullcontext():
             scores = validate(forward, validation, divisor) if validation else None
             weights = model.get_weights()
         row: HistoryRow = {
             "epoch": epoch,
-            "learning_rate": float(model.optimizer.learning_rate),
+            "learning_rate": float(learner.optimizer.learning_rate),
             "objective": float(np.mean(objectives)),
             "validation_loss": scores.loss if scores else None,
             "validation_accuracy": scores.accuracy if scores else None,
@@ -137,7 +166,7 @@ def fit(
             carried.kept, carried.weights = epoch, weights
             carried.kept_dice = scores.dice
         if checkpoint and checkpoint.due():
-            checkpoint.save(_state(carried, model))
+            checkpoint.save(_state(carried, learner))
     return Trained(weights=carried.weights, epoch=carried.kept, history=carried.history)
 
 

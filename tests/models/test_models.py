@@ -96,6 +96,19 @@ def test_a_layer_of_weights_that_is_normalised_has_the_common_momentum(name: str
     assert momenta == {0.9}
 
 
+@pytest.mark.parametrize("name", TINY)
+def test_coarse_features_are_at_their_strides(name: str) -> None:
+    found = architecture(TINY[name][0])
+    params = found.params.model_validate({"learning_rate": 0.001} | TINY[name][1])
+    coarse = found.coarse_features(params)
+    assert coarse
+    model = built(name)
+    features = {layer: model.get_layer(layer).output for layer in coarse}
+    maps = keras.Model(model.input, features).predict_on_batch(np.zeros((1, 96, 160, 3)))
+    for layer, stride in coarse.items():
+        assert maps[layer].shape[1:3] == (96 // stride, 160 // stride)
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_a_few_steps_lower_the_objective(name: str) -> None:
     keras.utils.set_random_seed(1)

@@ -95,6 +95,11 @@ def build(params: Params, classes: int) -> keras.Model:
     return keras.Model(image, head(low, high, classes), name="deeplabv3plus")
 
 
+def coarse_features(params: Params) -> dict[str, int]:
+    """What the atrous pyramid ends with, by stride; for deep supervision."""
+    return {"pyramid_projection_relu": params.output_stride}
+
+
 def initialise(model: keras.Model, params: Params) -> None:
     """Give the encoder its pre-trained weights, if `params.weights` asks for them.
 
