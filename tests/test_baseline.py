@@ -73,7 +73,7 @@ def test_real_test_images_score_as_measured_elsewhere(
         "evaluate:\n"
         "  {splits: [test], threshold: auto, settings: {}, bootstrap: 100, seed: 1,\n"
         "   nuclei: {separation: [shape], smoothing: [2.0], min_distance: [7],\n"
-        "            marker_threshold: [0.5], min_area: [30]}}\n"
+        "            marker_threshold: [0.5], min_area: [30], min_probability: [0.0]}}\n"
     )
     masks.main(argparse.Namespace())
     images = [

@@ -18,6 +18,7 @@ SETTINGS = {
     "min_distance": 5,
     "marker_threshold": 0.5,
     "min_area": 30,
+    "min_probability": 0.0,
 }
 
 

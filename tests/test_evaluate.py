@@ -53,6 +53,7 @@ PARAMS: dict[str, Any] = {
         "min_distance": [3, 6],
         "marker_threshold": [0.5],
         "min_area": [10],
+        "min_probability": [0.0, 0.25],
     },
     "settings": {},
     "bootstrap": 200,
@@ -185,10 +186,12 @@ def test_choices_are_the_best_on_validation(project: Path) -> None:
     best = max(candidates["thresholds"], key=lambda one: one["dice"])
     assert chosen()["threshold"] == best["threshold"] < 0.45
     assert best["dice"] == metrics()["validation"]["dice"]
-    assert len(candidates["nuclei"]) == 4
-    best = max(candidates["nuclei"], key=lambda one: one["aji"])
-    assert {**best, "chosen_on": chosen()["chosen_on"]} == {**chosen(), "aji": best["aji"]}
-    assert best["aji"] == metrics()["validation"]["aji"]
+    assert len(candidates["nuclei"]) == 8
+    best = max(candidates["nuclei"], key=lambda one: one["aji"] + one["pq"])
+    scores = {name: best[name] for name in ("aji", "pq")}
+    assert {**best, "chosen_on": chosen()["chosen_on"]} == {**chosen(), **scores}
+    validation = metrics()["validation"]
+    assert scores == {name: validation[name] for name in ("aji", "pq")}
     assert chosen()["chosen_on"] == {"threshold": "validation", "nuclei": "validation"}
     assert detail()["settings"] == chosen()
 
@@ -277,7 +280,7 @@ def test_a_separation_that_no_output_allows_is_told(project: Path) -> None:
 
 
 def test_what_is_given_is_not_chosen(project: Path) -> None:
-    given = {"smoothing": [1.5], "min_distance": [4], "min_area": [12]}
+    given = {"smoothing": [1.5], "min_distance": [4], "min_area": [12], "min_probability": [0.2]}
     write_params(threshold=0.37, nuclei={**PARAMS["nuclei"], **given})
     run()
     assert chosen() == {
@@ -287,6 +290,7 @@ def test_what_is_given_is_not_chosen(project: Path) -> None:
         "min_area": 12,
         "separation": "shape",
         "marker_threshold": 0.5,
+        "min_probability": 0.2,
         "chosen_on": {"threshold": "given", "nuclei": "given"},
     }
     assert detail()["candidates"] == {"thresholds": [], "nuclei": []}

@@ -23,6 +23,7 @@ def choice(row: str) -> dict[str, Any]:
         "min_area": 30,
         "separation": "shape" if row == "otsu" else "distance",
         "marker_threshold": 0.45,
+        "min_probability": 0.7,
     }
 
 

@@ -41,6 +41,7 @@ class NucleiSettings:
             distance to the background by "shape", else what the network learned.
         min_distance: by "shape" the centres of two nuclei that touch are farther apart, in pixels.
         min_area: nuclei of fewer pixels are dropped.
+        min_probability: nuclei whose mean P(nucleus) is lower are dropped.
         separation: see `Separation`.
         marker_threshold: by "boundary" and "distance" each connected part of the map above it is
             one nucleus.
@@ -52,6 +53,7 @@ class NucleiSettings:
     min_area: int
     separation: Separation = "shape"
     marker_threshold: float = 0.5
+    min_probability: float = 0.0
 
 
 def above(probability: npt.NDArray[np.floating], threshold: float) -> Mask:
@@ -96,7 +98,8 @@ def nuclei_from_predictions(
         markers = _peaks(hills, mask, settings.min_distance)
     else:
         markers = _summits(hills, mask, settings.marker_threshold)
-    return _large_enough(watershed(-hills, markers, mask=mask), settings.min_area)
+    labels = _large_enough(watershed(-hills, markers, mask=mask), settings.min_area)
+    return certain(labels, maps[NUCLEUS], settings.min_probability)
 
 
 def filled(mask: Mask, largest: int = LARGEST_HOLE) -> Mask:
@@ -115,6 +118,29 @@ def without_small(mask: Mask, min_area: int) -> Mask:
     kept = np.bincount(objects.ravel()) >= min_area
     kept[0] = False
     return np.asarray(kept[objects])
+
+
+def certain(
+    labels: Labels, probability: npt.NDArray[np.floating], min_probability: float
+) -> Labels:
+    """The nuclei that are certain enough as a whole.
+
+    A threshold decides pixel by pixel, and between "nucleus" and "nothing" of half of them lie
+    pale smears just above it, which are no nuclei more often than they are.
+
+    Args:
+        labels: (height, width) 1..n without gaps.
+        probability: (height, width) P(nucleus).
+        min_probability: a nucleus of a lower mean is dropped; 0 keeps all.
+
+    Returns:
+        The others, numbered 1..m in their order.
+    """
+    if not min_probability:
+        return labels
+    flat = labels.ravel()
+    total = np.bincount(flat, weights=np.asarray(probability, np.float64).ravel())
+    return _only(labels, total >= min_probability * np.bincount(flat))
 
 
 def _hills(mask: Mask, maps: dict[str, npt.NDArray[np.floating]], separation: Separation) -> Floats:
@@ -190,7 +216,11 @@ def _spaced(
 
 def _large_enough(labels: npt.NDArray[np.integer], min_area: int) -> Labels:
     """The labels of at least `min_area` pixels, numbered 1..n in their order."""
-    kept = np.bincount(labels.ravel()) >= max(1, min_area)
+    return _only(labels, np.bincount(labels.ravel()) >= max(1, min_area))
+
+
+def _only(labels: npt.NDArray[np.integer], kept: Mask) -> Labels:
+    """The labels for which `kept`, (1 + largest label,), is true, numbered 1..n in their order."""
     kept[0] = False
     count = int(kept.sum())
     if count > LABELS_MAX:

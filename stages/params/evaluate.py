@@ -13,6 +13,7 @@ Smoothing = Annotated[float, Field(ge=0, le=100)]
 Distance = Annotated[int, Field(ge=1, le=10_000)]
 Marker = Annotated[float, Field(gt=0, lt=1)]
 Area = Annotated[int, Field(ge=0)]
+Certainty = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _distinct(splits: list[Split]) -> list[Split]:
@@ -22,7 +23,7 @@ def _distinct(splits: list[Split]) -> list[Split]:
 
 
 class NucleiParams(Model):
-    """Block `evaluate.nuclei`: settings of the watershed; of several, validation AJI decides.
+    """Block `evaluate.nuclei`: settings of the watershed; of several, validation images decide.
 
     Attributes:
         separation: what shows where a nucleus ends and the next begins; "boundary" and "distance"
@@ -31,6 +32,7 @@ class NucleiParams(Model):
         min_distance: by "shape", least distances between the centres of two nuclei, in pixels.
         marker_threshold: by "boundary" and "distance", what the middle of a nucleus is above.
         min_area: nuclei of fewer pixels are dropped.
+        min_probability: nuclei whose mean P(nucleus) is lower are dropped.
     """
 
     separation: list[Separation] = Field(min_length=1)
@@ -38,6 +40,7 @@ class NucleiParams(Model):
     min_distance: list[Distance] = Field(min_length=1)
     marker_threshold: list[Marker] = Field(min_length=1)
     min_area: list[Area] = Field(min_length=1)
+    min_probability: list[Certainty] = Field(min_length=1)
 
 
 class RowSettings(Model):
@@ -49,6 +52,7 @@ class RowSettings(Model):
     min_distance: Distance
     marker_threshold: Marker
     min_area: Area
+    min_probability: Certainty
 
 
 class EvaluateParams(Block):

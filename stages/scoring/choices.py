@@ -11,7 +11,7 @@ from stages.errors import PipelineError
 from stages.inference.nuclei import NucleiSettings, separations
 from stages.parallel import parallel_map
 from stages.params.evaluate import EvaluateParams, NucleiParams
-from stages.scoring.images import Row, candidate_ajis, histogram_of, outlined
+from stages.scoring.images import Row, candidate_scores, histogram_of, outlined
 from stages.scoring.selection import (
     MIDDLE,
     ChosenOn,
@@ -56,7 +56,8 @@ class Choices:
                 for score in self.thresholds
             ],
             "nuclei": [
-                {**asdict(score.settings), **rounded({"aji": score.aji})} for score in self.nuclei
+                {**asdict(score.settings), **rounded({"aji": score.aji, "pq": score.pq})}
+                for score in self.nuclei
             ],
         }
 
@@ -64,7 +65,7 @@ class Choices:
 def choose(
     records: Sequence[SplitRecord], row: Row, params: EvaluateParams, *, probabilities: bool
 ) -> Choices:
-    """Choose the threshold by mean Dice and then the settings of nuclei by mean AJI.
+    """Choose the threshold by mean Dice and then the settings of nuclei by AJI and PQ.
 
     Both on the validation images; without any, on the training images. Where nothing is to choose
     no image is read: so it is where `params.settings` names the row.
@@ -137,13 +138,15 @@ def combinations(
             f"that are not predicted; add `shape`, or train with these in train.outputs"
         )
     made = [
-        NucleiSettings(threshold, smoothing, distance, area, name, marker)
+        NucleiSettings(threshold, smoothing, distance, area, name, marker, certainty)
         for name in possible
-        for smoothing, distance, area, marker in product(
+        for smoothing, distance, area, marker, certainty in product(
             params.smoothing,
             params.min_distance if name == "shape" else params.min_distance[:1],
             params.min_area,
             params.marker_threshold[:1] if name == "shape" else params.marker_threshold,
+            # Last, so that `candidate_scores` splits the nuclei once for all of these.
+            params.min_probability,
         )
     ]
     return list(dict.fromkeys(made))
@@ -152,10 +155,10 @@ def combinations(
 def _nuclei_scores(
     members: Sequence[SplitRecord], row: Row, candidates: Sequence[NucleiSettings]
 ) -> list[NucleiScore]:
-    score = partial(candidate_ajis, row=row, candidates=candidates)
+    score = partial(candidate_scores, row=row, candidates=candidates)
     by_image = parallel_map(score, members, title=f"nuclei of {row.predictions.name}")
-    by_candidate = zip(*by_image, strict=True)
-    return [
-        NucleiScore(settings, mean(ajis))
-        for settings, ajis in zip(candidates, by_candidate, strict=True)
-    ]
+    found = []
+    for settings, scores in zip(candidates, zip(*by_image, strict=True), strict=True):
+        ajis, pqs = zip(*scores, strict=True)
+        found.append(NucleiScore(settings, mean(ajis), mean(pqs)))
+    return found

@@ -1,16 +1,17 @@
 """Scoring one image from its files; what parallel maps over images call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from stages.dataset.images import Labels, read_labels, write_labels
 from stages.dataset.manifest import APERIO_XML, SplitRecord
 from stages.errors import PipelineError
-from stages.inference.nuclei import NucleiSettings, nuclei_from_predictions
+from stages.inference.nuclei import NucleiSettings, certain, nuclei_from_predictions
 from stages.inference.predictions import Probabilities, read_probabilities
 from stages.scoring.contingency import contingency
-from stages.scoring.instances import NucleusScores, aji, score_nuclei
+from stages.scoring.instances import NucleusScores, aji, panoptic, score_nuclei
 from stages.scoring.pixels import PixelCounts, ProbabilityHistogram
 
 
@@ -83,19 +84,25 @@ def histogram_of(record: SplitRecord, row: Row) -> ProbabilityHistogram:
     return _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")
 
 
-def candidate_ajis(
+def candidate_scores(
     record: SplitRecord, row: Row, candidates: Sequence[NucleiSettings]
-) -> list[float | None]:
-    """The AJI of one image under each of several settings.
+) -> list[tuple[float | None, float | None]]:
+    """The AJI and the PQ of one image under each of several settings.
+
+    Neighbours that differ in `min_probability` alone share one watershed.
 
     Raises:
         PipelineError: see `Row.read` and `nuclei_from_predictions`.
     """
     predictions, truth = row.read(record.id)
-    return [
-        aji(contingency(truth, _nuclei(record, row, predictions, settings)))
-        for settings in candidates
-    ]
+    scores = []
+    for every, members in groupby(candidates, lambda one: replace(one, min_probability=0.0)):
+        labels = _nuclei(record, row, predictions, every)
+        for settings in members:
+            kept = certain(labels, predictions[..., 0], settings.min_probability)
+            table = contingency(truth, kept)
+            scores.append((aji(table), panoptic(table).pq))
+    return scores
 
 
 def score_image(
@@ -104,7 +111,7 @@ def score_image(
     """Score one image and write its predicted nuclei to `<id>.png` in the folder `nuclei`.
 
     Raises:
-        PipelineError: as `histogram_of` and `candidate_ajis`.
+        PipelineError: as `histogram_of` and `candidate_scores`.
     """
     predictions, truth = row.read(record.id)
     histogram = _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")

@@ -11,6 +11,7 @@ What is undefined is None, never 0 or NaN:
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -45,6 +46,17 @@ class NucleusScores:
     false_negatives: int
 
 
+class Panoptic(NamedTuple):
+    """Panoptic quality, its factors and its counts; see `NucleusScores`."""
+
+    pq: float | None
+    dq: float | None
+    sq: float | None
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+
+
 def score_nuclei(truth: AnyLabels, prediction: AnyLabels) -> NucleusScores:
     """All scores of the nuclei of one image.
 
@@ -56,6 +68,11 @@ def score_nuclei(truth: AnyLabels, prediction: AnyLabels) -> NucleusScores:
         ValueError: the shapes differ, or a label is negative or no integer.
     """
     table = contingency(truth, prediction)
+    return NucleusScores(aji(table), aji_plus(table), *panoptic(table))
+
+
+def panoptic(table: Contingency) -> Panoptic:
+    """Panoptic quality, as Kirillov et al. define it, https://arxiv.org/abs/1801.00868."""
     # IoU > 0.5 in whole numbers. At most one prediction can have that much of a nucleus.
     matched = 2 * table.intersection > table.union
     pairs = int(matched.sum())
@@ -65,7 +82,7 @@ def score_nuclei(truth: AnyLabels, prediction: AnyLabels) -> NucleusScores:
     dq = pairs / nuclei if nuclei else None
     sq = float(table.iou[matched].mean()) if pairs else None
     pq = None if dq is None else dq * (sq or 0.0)
-    return NucleusScores(aji(table), aji_plus(table), pq, dq, sq, pairs, invented, missed)
+    return Panoptic(pq, dq, sq, pairs, invented, missed)
 
 
 def aji(table: Contingency) -> float | None:

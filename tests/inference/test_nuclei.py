@@ -16,6 +16,7 @@ from stages.inference.nuclei import (
     LARGEST_HOLE,
     NucleiSettings,
     above,
+    certain,
     filled,
     nuclei_from_predictions,
     separations,
@@ -109,6 +110,27 @@ def test_nothing_and_everything() -> None:
     assert not label(np.zeros((20, 30), bool)).any()
     whole = label(np.ones((20, 30), bool), NucleiSettings(0.5, 1.0, 30, 10))
     assert (whole == 1).all()
+
+
+def test_nuclei_of_low_mean_probability_are_dropped_and_numbers_have_no_gap() -> None:
+    shape = (30, 90)
+    probability = np.zeros(shape, np.float32)
+    centres = [(15, 15, 8), (15, 45, 8), (15, 75, 8)]
+    for centre, value in zip(centres, (0.9, 0.6, 0.7), strict=True):
+        probability[discs(shape, centre)] = value
+    # Of one nucleus the half is certain: its mean decides.
+    probability[:15, 60:][probability[:15, 60:] > 0] = 0.9
+    found = {
+        least: nuclei_from_predictions(
+            probability[..., np.newaxis], ["nucleus"], replace(SETTINGS, min_probability=least)
+        )
+        for least in (0.0, 0.59, 0.61, 0.75, 0.85, 0.95)
+    }
+    kept = {least: labels.max() for least, labels in found.items()}
+    assert kept == {0.0: 3, 0.59: 3, 0.61: 2, 0.75: 2, 0.85: 1, 0.95: 0}
+    expected = np.where(discs(shape, centres[0]), 1, 0) + np.where(discs(shape, centres[2]), 2, 0)
+    np.testing.assert_array_equal(found[0.75], expected)
+    np.testing.assert_array_equal(certain(found[0.0], probability, 0.75), expected)
 
 
 def test_a_nucleus_of_one_pixel() -> None:

@@ -55,8 +55,15 @@ def test_an_undefined_score_loses_to_any_other() -> None:
     assert best_threshold([ThresholdScore(0.5, None), ThresholdScore(0.8, 0.0)]) == 0.8
     settings = [NucleiSettings(0.5, 1, distance, 0) for distance in (3, 5, 7, 9)]
     ajis = [None, 0.3, 0.4, 0.4]
-    scores = [NucleiScore(*one) for one in zip(settings, ajis, strict=True)]
+    scores = [NucleiScore(*one, None) for one in zip(settings, ajis, strict=True)]
     assert best_nuclei(scores) == settings[2]
+
+
+def test_nuclei_are_chosen_by_the_mean_of_aji_and_pq() -> None:
+    settings = [NucleiSettings(0.5, 1, distance, 0) for distance in (3, 5, 7)]
+    scores = [(0.60, 0.50), (0.58, 0.55), (0.50, 0.60)]
+    found = [NucleiScore(one, *both) for one, both in zip(settings, scores, strict=True)]
+    assert best_nuclei(found) == settings[1]
 
 
 def test_the_mean_is_over_what_is_defined() -> None:
