@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from stages.models import store
-from stages.models.registry import architecture
+from stages.models.registry import Architecture, architecture
 
 DEEPLAB: dict[str, object] = {
     "output_stride": 16,
@@ -107,6 +108,12 @@ def test_coarse_features_are_at_their_strides(name: str) -> None:
     maps = keras.Model(model.input, features).predict_on_batch(np.zeros((1, 96, 160, 3)))
     for layer, stride in coarse.items():
         assert maps[layer].shape[1:3] == (96 // stride, 160 // stride)
+
+
+def test_a_module_need_not_name_coarse_features() -> None:
+    unet = architecture("unet")
+    params = unet.params.model_validate({"learning_rate": 0.001, "width": 2})
+    assert Architecture("plain", unet.params, 16, SimpleNamespace()).coarse_features(params) == {}
 
 
 @pytest.mark.parametrize("name", QUICK)
