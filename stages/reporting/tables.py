@@ -247,19 +247,16 @@ def _original_rows(split: str, key: str, remarks: list[str]) -> list[TableRow]:
 
 
 def _own_rows(split: str, key: str, sources: Sequence[Source]) -> list[TableRow]:
-    """This model's row of each source that has one, without the model's cell."""
+    """This model's row of each source that scored it on this split, without the model's cell."""
     made = []
     for source in sources:
         row = next((row for row in source.rows if row.key == key), None)
         if row is None:
             continue
-        cells = (
-            Cell(source.title),
-            *(
-                Cell(number(row.value(split, name), ORIGINAL_DIGITS))
-                for name in (*ORIGINAL, "dice")
-            ),
-        )
+        values = [row.value(split, name) for name in (*ORIGINAL, "dice")]
+        if all(value is None for value in values):
+            continue
+        cells = (Cell(source.title), *(Cell(number(value, ORIGINAL_DIGITS)) for value in values))
         made.append(TableRow(cells, source.style))
     return made
 

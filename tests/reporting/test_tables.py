@@ -94,8 +94,19 @@ def test_original_training_table_has_no_true_row_of_its_own() -> None:
     assert table.notes == ()
 
 
+def test_a_source_that_did_not_score_a_split_has_no_row_in_its_table() -> None:
+    partial = Source("other", [Row("unet", {"test": OURS})])
+    sources = [Source("this run", [Row("unet", {"train": OURS, "test": OURS})]), partial]
+    own = {
+        split: [line[0] for line in lines(original_table(split, sources), "U-Net")][-2:]
+        for split in ("train", "test")
+    }
+    assert own == {"train": ["original, printed", "this run"], "test": ["this run", "other"]}
+
+
 def test_further_rows_stand_between_the_original_models_and_the_baseline() -> None:
-    rows = [Row(key, {}) for key in ("tiny", "unet", "ensemble", "otsu")]
+    scored = {"validation": {"dice": 0.5}}
+    rows = [Row(key, scored) for key in ("tiny", "unet", "ensemble", "otsu")]
     table = original_table("validation", [Source("this run", rows), Source("other", rows)])
     groups = [row.cells[0].text for row in table.rows if row.starts_group]
     assert groups == [*("U-Net", "SegNet", r"DeepLabV3\+", "tiny", "Ensemble", "Otsu, no training")]
