@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import keras
 from keras import KerasTensor, layers, ops
 
-from stages.models.upsampling import BilinearUpsampling
 from stages.training.losses import Objective, cross_entropy_dice
 
 
@@ -13,9 +12,9 @@ def supervised(model: keras.Model, coarse: Mapping[str, int]) -> keras.Model:
     """The network with logits of its coarser features beside its own.
 
     Lee et al., "Deeply-Supervised Nets", 2015, https://arxiv.org/abs/1409.5185; on the levels of a
-    decoder as nnU-Net has it (Isensee et al., 2021, https://doi.org/10.1038/s41592-020-01008-z),
-    but that coarse logits are interpolated to the image's size, not targets to theirs: a band of
-    four pixels is lost at stride 8.
+    decoder as nnU-Net has it (Isensee et al., 2021, https://doi.org/10.1038/s41592-020-01008-z).
+    Coarse logits are repeated to the image's size, not targets brought to theirs. Targets enter
+    cross-entropy and overlap linearly, so that a coarse pixel learns the mean of those below it.
 
     Args:
         model: (batch, height, width, 3) to (batch, height, width, classes) logits.
@@ -31,8 +30,8 @@ def supervised(model: keras.Model, coarse: Mapping[str, int]) -> keras.Model:
     for name, stride in coarse.items():
         # In float32 under mixed precision too, as the network's own logits.
         logits = layers.Conv2D(classes, 1, dtype="float32", name=f"{name}_logits")
-        upsampled = BilinearUpsampling(stride, dtype="float32", name=f"{name}_upsampled_logits")
-        heads.append(upsampled(logits(model.get_layer(name).output)))
+        repeated = layers.UpSampling2D(stride, dtype="float32", name=f"{name}_repeated_logits")
+        heads.append(repeated(logits(model.get_layer(name).output)))
     together = layers.Concatenate(dtype="float32", name="heads")(heads)
     return keras.Model(model.input, together, name=f"{model.name}_supervised")
 

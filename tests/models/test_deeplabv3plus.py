@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from stages.errors import PipelineError
 from stages.models import deeplabv3plus
 from stages.models.deeplabv3plus import Params, light, resnet50, xception
-from stages.models.deeplabv3plus.head import Spread
+from stages.models.deeplabv3plus.head import BilinearUpsampling, Spread
 from stages.models.scaling import SCALINGS
 
 PAPER: dict[str, object] = {
@@ -95,6 +95,17 @@ def test_the_images_mean_is_spread_over_the_map() -> None:
     pixel = np.arange(6, dtype=np.float32).reshape(2, 1, 1, 3)
     spread = keras.ops.convert_to_numpy(Spread()([pixel, np.ones((2, 4, 5, 7), np.float32)]))
     np.testing.assert_array_equal(spread, np.broadcast_to(pixel, (2, 4, 5, 3)))
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_upsampling_is_bilinear_interpolation(factor: int) -> None:
+    features = np.random.default_rng(8).normal(size=(2, 5, 3, 4)).astype(np.float32)
+    expected = keras.ops.image.resize(features, (5 * factor, 3 * factor), "bilinear")
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(BilinearUpsampling(factor)(features)),
+        keras.ops.convert_to_numpy(expected),
+        atol=1e-5,
+    )
 
 
 # === Weights of keras.applications ===
