@@ -54,9 +54,13 @@ def _block(
 ) -> keras.KerasTensor:
     shortcut = x
     if projected:
-        shortcut = convolution(
-            x, filters, f"{name}_shortcut", kernel=1, strides=strides, relu=False
-        )
+        # A 1 x 1 convolution of that stride sees these pixels alone. They are picked beforehand,
+        # since on processors with AVX2 oneDNN overruns its memory in that convolution's gradient
+        # where it has fewer than 8 input channels: wrong numbers, or a crash
+        # (https://github.com/uxlfoundation/oneDNN/issues/6035, in TensorFlow 2.21).
+        if strides > 1:
+            shortcut = layers.MaxPooling2D(1, strides, name=f"{name}_shortcut_pick")(shortcut)
+        shortcut = convolution(shortcut, filters, f"{name}_shortcut", kernel=1, relu=False)
     x = convolution(x, filters, name, number=1, strides=strides, rate=rate)
     x = convolution(x, filters, name, number=2, rate=rate, relu=False)
     x = layers.Add(name=f"{name}_add")([shortcut, x])
