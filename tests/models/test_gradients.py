@@ -79,7 +79,9 @@ def gradients(file: Path, environment: dict[str, str]) -> dict[str, np.ndarray]:
     """Gradients of all three networks by variable, computed in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", GRADIENTS, json.dumps(NARROW), str(file)],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"} | environment,
+        env=os.environ
+        | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+        | environment,
         capture_output=True,
         text=True,
     )
