@@ -13,7 +13,7 @@ TESTED := $(VENV)/.tested-$(shell { git ls-files -z -co --exclude-standard | xar
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu fuzz seeds check-reference clean environment environment-dev environment-gpu environment-bench environment-fuzz
+.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu fuzz seeds check-reference clean environment environment-dev environment-gpu environment-gpu-jax environment-bench environment-fuzz
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -74,10 +74,11 @@ fuzz: environment-fuzz  ## look for bytes that break the readers of XML, archive
 environment: $(VENV)/.requirements
 environment-dev: $(VENV)/.requirements-dev
 environment-gpu: $(VENV)/.requirements-gpu
+environment-gpu-jax: $(VENV)/.requirements-gpu-jax
 environment-bench: $(VENV)/.requirements-bench
 environment-fuzz: $(VENV)/.requirements-fuzz
 
-STAMPS := $(addprefix $(VENV)/.,requirements requirements-dev requirements-gpu requirements-bench requirements-fuzz)
+STAMPS := $(addprefix $(VENV)/.,requirements requirements-dev requirements-gpu requirements-gpu-jax requirements-bench requirements-fuzz)
 $(STAMPS): $(VENV)/.%: %.txt requirements.txt requirements-compute.txt constraints.txt | $(VENV)/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r $*.txt
 	@touch $@

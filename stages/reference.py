@@ -1,7 +1,9 @@
 """Keep the results of a real run as metrics/reference/NAME.json; no stage of the graph.
 
-The report shows what is kept beside the original's numbers. Run it in the clone of the real run,
-after `dvc repro`, and commit the file.
+The report shows what is kept beside the original's numbers. The scores of single images are kept
+too, in metrics/reference/per_image/NAME, so that `python -m stages.compare` can set another run
+beside this one image by image. Run it in the clone of the real run, after `dvc repro`, and commit
+what it wrote.
 """
 
 import argparse
@@ -10,15 +12,16 @@ from pathlib import Path
 from stages import paths
 from stages.command import parser, run
 from stages.errors import PipelineError
-from stages.files import read_json, sha256_of, write_json
+from stages.files import read_json, replacing_folder, sha256_of, write_json
 from stages.params.block import read_params, validated
 from stages.params.models import ModelsParams
+from stages.paths import PER_IMAGE
 from stages.reporting.reference import ReferenceRun, kept_scores
 from stages.reporting.rows import read_rows
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write the file.
+    """Write the file and the tables.
 
     Raises:
         PipelineError: the name or the description is none, or the run is not complete.
@@ -41,7 +44,23 @@ def main(arguments: argparse.Namespace) -> None:
         "rows": {row.key: kept_scores(row) for row in rows},
     }
     kept: ReferenceRun = validated(ReferenceRun, content, where=f"reference {arguments.name}")
+    with replacing_folder(paths.REFERENCE / PER_IMAGE.name / kept.name) as folder:
+        for row in rows:
+            (folder / f"{row.key}.csv").write_bytes(table(row.key))
     write_json(paths.REFERENCE / f"{kept.name}.json", kept.model_dump(mode="json"))
+
+
+def table(row: str) -> bytes:
+    """The scores of a row's images, as stage evaluate wrote them.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    path = PER_IMAGE / f"{row}.csv"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise PipelineError(f"{path} is missing; run `dvc repro evaluate@{row}`") from error
 
 
 def archives(folder: Path) -> list[dict[str, str]]:

@@ -80,7 +80,13 @@ def main(arguments: argparse.Namespace) -> None:
     with opened(scratch, arguments.model, key, settings.checkpoint_seconds) as checkpoint:
         trained = fit(
             model,
-            Batches(training, params, model_params.scaling),
+            # A GPU outruns one thread; on a CPU more would take the backend's cores.
+            Batches(
+                training,
+                params,
+                model_params.scaling,
+                workers=settings.workers if runtime.gpu else 1,
+            ),
             validation,
             params,
             scaling=model_params.scaling,

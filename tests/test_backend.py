@@ -62,11 +62,11 @@ def test_contradictions_end_in_one_line(
 
 
 def test_a_backend_that_is_not_installed_is_named() -> None:
-    if importlib.util.find_spec("jax"):
-        pytest.skip("JAX is installed here")
-    done = configure('{"backend": "jax"}')
+    if importlib.util.find_spec("torch"):
+        pytest.skip("PyTorch is installed here")
+    done = configure('{"backend": "torch"}')
     assert done.returncode == 1
-    assert "params.yaml: train.backend: jax is not installed" in done.stderr
+    assert "params.yaml: train.backend: torch is not installed" in done.stderr
 
 
 ONEDNN_IS_ON = """

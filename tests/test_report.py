@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from stages import reference, report
+from stages import compare, reference, report
 from stages.command import run
 from stages.dataset.images import write_labels, write_rgb
 from stages.dataset.manifest import SplitRecord, write_records
@@ -351,6 +351,12 @@ def test_a_kept_run_stands_in_the_report(project: Path) -> None:
         "dq": 0.7,
     }
 
+    for row in ("unet", "otsu"):
+        own, copied = (Path(folder, "per_image") for folder in ("metrics", "metrics/reference"))
+        assert (copied / "real-run" / f"{row}.csv").read_bytes() == (
+            own / f"{row}.csv"
+        ).read_bytes()
+
     markdown, _ = written(project)
     assert "| U-Net | 0.791 (0.751–0.792) | 0.660 | 0.930 | 0.571 (0.500–0.600) |" in markdown
     assert "| here, `real-run` |" in markdown
@@ -378,6 +384,26 @@ def test_a_kept_run_of_other_test_images_stands_apart(project: Path) -> None:
     assert "here, `real-run`" not in markdown
     assert "reference `real-run`" not in markdown
     assert "**`real-run`, test images of protocol kumar**" in markdown
+
+
+def test_nothing_is_kept_of_a_run_without_scores_of_images(project: Path) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    (project / "metrics/per_image/otsu.csv").unlink()
+    with pytest.raises(PipelineError, match=r"per_image/otsu\.csv is missing; run `dvc repro eval"):
+        keep()
+    assert not list((project / "metrics/reference").rglob("*.*"))
+
+
+def test_a_kept_run_is_compared_image_by_image(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    keep()
+    kept = str(project / "metrics/reference/per_image/real-run/otsu.csv")
+    compare.main(argparse.Namespace(first="unet", second=kept, split="test"))
+    assert " dice  +0.0200 (+0.0200 to +0.0200), higher on 2 of 2: " in capsys.readouterr().out
 
 
 def test_nothing_is_kept_without_archives(project: Path) -> None:

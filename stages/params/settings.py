@@ -19,7 +19,8 @@ class Settings:
         archives: MONUSEG_ARCHIVES, folder of archives that were fetched by hand; found by SHA-256.
         cache: MONUSEG_CACHE, folder that keeps downloaded archives by SHA-256, outside any work
             tree; defaults to `monuseg` in the user's cache folder (XDG_CACHE_HOME).
-        workers: MONUSEG_WORKERS, processes of a parallel map; defaults to the cores at hand.
+        workers: MONUSEG_WORKERS, processes of a parallel map, and threads that prepare the batches
+            of a GPU; defaults to the cores at hand.
         scheduler: MONUSEG_SCHEDULER, address of a Dask scheduler for parallel maps, or empty.
         device_index: MONUSEG_DEVICE_INDEX, which GPU to use where there are several, or None.
         scratch: MONUSEG_SCRATCH, folder of what an interrupted training goes on from; may be shared

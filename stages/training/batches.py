@@ -18,7 +18,7 @@ from stages.training.targets import maps_of, target_of
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
-BATCHES_AHEAD = 4
+BATCHES_AHEAD = 4  # with one worker; each further one has one more
 
 
 class Batches:
@@ -29,10 +29,14 @@ class Batches:
         params: `seed`, `batch_size`, `crop`, `outputs`, `boundary_width`, `sampling` and
             `augmentation` are used.
         scaling: the model's, see `stages.models.scaling`.
+        workers: threads that prepare batches, each a batch of its own; no batch depends on it.
     """
 
-    def __init__(self, images: list[TiledImage], params: TrainParams, scaling: str) -> None:
+    def __init__(
+        self, images: list[TiledImage], params: TrainParams, scaling: str, *, workers: int = 1
+    ) -> None:
         self._params = params
+        self._workers = workers
         self._scale = SCALINGS[scaling]
         # A whole image is read many times; the memory map would go to the disk each time.
         held = [
@@ -77,16 +81,17 @@ class Batches:
         return self._scale(pixels), target_of(labels, maps)
 
     def ahead(self, start: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps `start` to `stop` (exclusive), prepared in a thread."""
+        """The batches of steps `start` to `stop` (exclusive), in order, prepared in threads."""
         # One thread a call: OpenCV's own would only compete with the backend's.
         cv2.setNumThreads(1)
-        with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = BATCHES_AHEAD + self._workers - 1
+        with ThreadPoolExecutor(self._workers) as pool:
             pending = deque(
                 pool.submit(self.__getitem__, step)
-                for step in range(start, min(start + BATCHES_AHEAD, stop))
+                for step in range(start, min(start + ahead, stop))
             )
             for step in range(start, stop):
                 batch = pending.popleft().result()
-                if step + BATCHES_AHEAD < stop:
-                    pending.append(pool.submit(self.__getitem__, step + BATCHES_AHEAD))
+                if step + ahead < stop:
+                    pending.append(pool.submit(self.__getitem__, step + ahead))
                 yield batch

@@ -1,7 +1,7 @@
 """The training loop: batches in, best weights and a history out."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -176,11 +176,18 @@ def _averaged(model: Any) -> Iterator[None]:
     variables = model.trainable_variables
     own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     model.optimizer.finalize_variable_values(variables)
+    # Now two variables share each array, where the backend has no variables of its own: on JAX
+    # prediction gives the model's away, and the optimizer's would be gone with it.
+    _assign(variables, [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables])
     try:
         yield
     finally:
-        for variable, array in zip(variables, own, strict=True):
-            variable.assign(array)
+        _assign(variables, own)
+
+
+def _assign(variables: Iterable[Any], arrays: Iterable[npt.NDArray[np.generic]]) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
 
 
 @dataclass
@@ -221,8 +228,7 @@ def _restored(checkpoint: Checkpoint, model: Any) -> _Carried | None:
     if state is None:
         return None
     for owner, variables in _variables(model).items():
-        for variable, array in zip(variables, state.arrays[owner], strict=True):
-            variable.assign(array)
+        _assign(variables, state.arrays[owner])
     return _Carried(weights=list(state.arrays["weights"]), **state.values)
 
 

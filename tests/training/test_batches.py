@@ -1,13 +1,15 @@
 """Batches are a pure function of (seed, global step)."""
 
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
+import pytest
 
 from stages.dataset.tiles import TiledImage
 from stages.params.train import SamplingParams, TrainParams
 from stages.training.augmentation import jitter_colour, random_crop
-from stages.training.batches import Batches
+from stages.training.batches import Batch, Batches
 
 PARAMS = TrainParams.load().model_copy(update={"batch_size": 3, "crop": 32})
 
@@ -30,12 +32,31 @@ def test_a_step_gives_the_same_batch_whatever_was_asked_before(images: list[Tile
         np.testing.assert_array_equal(expected, found)
 
 
-def test_made_ahead_they_come_in_order_and_are_the_same(images: list[TiledImage]) -> None:
-    batches = Batches(images, PARAMS, "symmetric")
+@pytest.mark.parametrize("workers", [1, 3])
+def test_made_ahead_they_come_in_order_and_are_the_same(
+    images: list[TiledImage], workers: int
+) -> None:
+    batches = Batches(images, PARAMS, "symmetric", workers=workers)
     ahead = list(batches.ahead(5, 15))
     assert len(ahead) == 10
     for step, (inputs, _) in enumerate(ahead, start=5):
         np.testing.assert_array_equal(inputs, batches[step][0])
+
+
+def test_each_worker_prepares_a_batch_of_its_own(
+    images: list[TiledImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three are in preparation at once, or the barrier is never passed."""
+    batches = Batches(images, PARAMS, "symmetric", workers=3)
+    at_once = Barrier(3)
+    original = Batches.__getitem__
+
+    def waiting(self: Batches, step: int) -> Batch:
+        at_once.wait(timeout=60)
+        return original(self, step)
+
+    monkeypatch.setattr(Batches, "__getitem__", waiting)
+    assert len(list(batches.ahead(0, 6))) == 6
 
 
 def test_steps_crops_and_seeds_differ(images: list[TiledImage]) -> None:
