@@ -76,7 +76,9 @@ def configure(params: RuntimeParams, seed: int) -> Runtime:
     import keras  # only now: Keras reads its backend when it is imported
 
     keras.config.set_dtype_policy(precision)
-    keras.utils.set_random_seed(seed)
+    # It seeds TensorFlow too, whatever the backend, and imports it for that where it is installed.
+    with _native_messages_withheld():
+        keras.utils.set_random_seed(seed)
     return Runtime(params.backend, gpus > 0, precision, _jit_compile(params, gpus > 0))
 
 
@@ -181,6 +183,8 @@ def _jax(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     if params.device == "cpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
+    # Else it takes three quarters of a GPU's memory at once, and no second model trains beside it.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
     devices = [device for device in jax.devices() if device.platform == "gpu"]

@@ -69,6 +69,24 @@ def test_a_backend_that_is_not_installed_is_named() -> None:
     assert "params.yaml: train.backend: torch is not installed" in done.stderr
 
 
+def test_jax_is_as_quiet_and_takes_no_memory_before_it_needs_it() -> None:
+    script = CONFIGURE.replace("run(main,", "import os\nrun(main,") + (
+        '\nprint(os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])\n'
+    )
+    for given, found in (({}, "false"), ({"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}, "true")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, '{"backend": "jax"}'],
+            env={k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"} | given,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines() == [
+            '{"backend": "jax", "gpu": false, "jit_compile": true, "precision": "float32"}',
+            found,
+        ]
+        assert done.stderr == ""
+
+
 ONEDNN_IS_ON = """
 from stages import backend
 from stages.params.train import TrainParams
