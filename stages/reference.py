@@ -15,7 +15,6 @@ from stages.errors import PipelineError
 from stages.files import read_json, replacing_folder, sha256_of, write_json
 from stages.params.block import read_params, validated
 from stages.params.models import ModelsParams
-from stages.paths import PER_IMAGE
 from stages.reporting.reference import ReferenceRun, kept_scores
 from stages.reporting.rows import read_rows
 
@@ -44,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
         "rows": {row.key: kept_scores(row) for row in rows},
     }
     kept: ReferenceRun = validated(ReferenceRun, content, where=f"reference {arguments.name}")
-    with replacing_folder(paths.REFERENCE / PER_IMAGE.name / kept.name) as folder:
+    with replacing_folder(paths.REFERENCE / paths.PER_IMAGE.name / kept.name) as folder:
         for row in rows:
             (folder / f"{row.key}.csv").write_bytes(table(row.key))
     write_json(paths.REFERENCE / f"{kept.name}.json", kept.model_dump(mode="json"))
@@ -56,7 +55,7 @@ def table(row: str) -> bytes:
     Raises:
         PipelineError: there is none.
     """
-    path = PER_IMAGE / f"{row}.csv"
+    path = paths.PER_IMAGE / f"{row}.csv"
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

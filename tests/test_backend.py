@@ -69,10 +69,8 @@ def test_a_backend_that_is_not_installed_is_named() -> None:
     assert "params.yaml: train.backend: torch is not installed" in done.stderr
 
 
-def test_jax_is_as_quiet_and_takes_no_memory_before_it_needs_it() -> None:
-    script = CONFIGURE.replace("run(main,", "import os\nrun(main,") + (
-        '\nprint(os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])\n'
-    )
+def test_jax_is_quiet_and_reserves_no_memory_unless_told_to() -> None:
+    script = CONFIGURE + 'import os\nprint(os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])\n'
     for given, found in (({}, "false"), ({"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}, "true")):
         done = subprocess.run(
             [sys.executable, "-c", script, '{"backend": "jax"}'],
