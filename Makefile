@@ -19,7 +19,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 repro: environment  ## run the whole graph as params.yaml says
-	python -m stages.check
+	python -m tools.check
 	python -m stages.graph
 	dvc repro
 
@@ -45,21 +45,21 @@ lint: environment-dev
 	mypy
 
 train-parallel: environment  ## train all models at the same time, one a GPU where there are several
-	python -m stages.side_by_side
+	python -m tools.side_by_side
 
 monuseg: environment-gpu  ## the real run: MoNuSeg from Google Drive, full-size models, on a GPU
-	python -m stages.preset monuseg $(SET)
+	python -m tools.preset monuseg $(SET)
 	$(MAKE) --no-print-directory repro
 
 monuseg-cpu: environment  ## MoNuSeg at a size for two CPU cores (SET="key=value ..." to change more)
-	python -m stages.preset monuseg-cpu $(SET)
+	python -m tools.preset monuseg-cpu $(SET)
 	$(MAKE) --no-print-directory repro
 
 seeds: environment  ## scores of every model over three seeds, with their spread: seeds.json
-	python -m stages.repeat train.seed 1 2 3 --output seeds.json
+	python -m tools.repeat train.seed 1 2 3 --output seeds.json
 
 check-reference: environment  ## compare metrics/ with those of a git revision or folder (REFERENCE=HEAD)
-	@python -m stages.check_reference $(REFERENCE)
+	@python -m tools.check_reference $(REFERENCE)
 
 bench: environment-bench  ## time the parts that images and crops pass one by one
 	python -m pytest -q -o python_files='bench_*.py' tests/benchmarks

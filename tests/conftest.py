@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from tests.repository import Project, Smoke, copy_of_the_repository
+from tests.repository import PACKAGES, Project, Smoke, copy_of_the_repository
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,7 +52,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copy(ROOT / "params.yaml", folder)
-    (folder / "stages").symlink_to(ROOT / "stages")
+    for package in PACKAGES:
+        (folder / package).symlink_to(ROOT / package)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MONUSEG_WORKERS", "1")
     monkeypatch.delenv("MONUSEG_SCHEDULER", raising=False)
@@ -82,7 +83,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
     """Run the graph at preset `smoke`, once; use `graph` to change anything in it."""
     caches, reads = tmp_path_factory.mktemp("caches"), tmp_path_factory.mktemp("reads")
     project = copy_of_the_repository(tmp_path_factory.mktemp("project"), caches)
-    project.python("stages.preset", "smoke")
+    project.python("tools.preset", "smoke")
     plain = project.environment
     project.environment = plain | {
         "PYTHONPATH": str(ROOT / "tests/watch"),

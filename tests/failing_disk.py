@@ -20,8 +20,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from stages import backend, preset
-from stages.command import parser, run
+from monuseg.core.command import parser, run
+from monuseg.models.shared import backend
+from tools import preset
 
 DISK = 48 << 20  # bytes
 PAGE = 4096
@@ -120,11 +121,11 @@ def start(module: str, words: list[str]) -> None:
     arguments = command.parse_args(words)
     if words:
         arguments.row = words[0]
-    run(import_module(f"stages.{module}").main, arguments)
+    run(import_module(f"stages.{module}.__main__").main, arguments)
 
 
 def change(words: list[str]) -> None:
-    """`python -m stages.preset NAME key=value ...`."""
+    """`python -m tools.preset NAME key=value ...`."""
     command = parser("")
     command.add_argument("name")
     command.add_argument("changes", nargs="*")
@@ -144,7 +145,7 @@ def served(archive: Path) -> str:
     handler = functools.partial(_Quiet, directory=archive.parent)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    digest = import_module("stages.files").sha256_of(archive)
+    digest = import_module("monuseg.core.files").sha256_of(archive)
     url = f"http://127.0.0.1:{server.server_port}/{archive.name}"
     return json.dumps([{"name": archive.name, "url": url, "sha256": digest}])
 

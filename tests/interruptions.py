@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from stages.files import sha256_of
+from monuseg.core.files import sha256_of
 from tests.processes import MARK, none_left, take_signals
 from tests.repository import RUNNING, Project
 

@@ -18,21 +18,48 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MARK = "MONUSEG_TEST_MARK"
 PATIENCE = 60.0  # seconds until a test gives up: machines that run tests are busy
 
-# In place of a real stage's module: what it does is told by the file `mode`.
+# In place of a real stage: what it does is told by the file `mode`.
 SLOW_STAGE = '''"""A stage that takes its time."""
 
 import argparse
-import hashlib
 import time
 from functools import partial
 from pathlib import Path
 
-from stages import supervision
-from stages.command import parser, run
-from stages.files import replacing_folder
-from stages.parallel import parallel_map
+from monuseg.core import supervision
+from monuseg.core.command import parser, run
+from monuseg.core.files import replacing_folder
+from monuseg.core.parallel import parallel_map
+from stages.masks.slow import draw
 
 MODE = Path("mode").read_text(encoding="utf-8")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write three files."""
+    out = Path("data", "masks", vars(arguments).get("row", ""))
+    with replacing_folder(out) as folder:
+        parallel_map(partial(draw, folder=folder, mode=MODE), ["a", "b", "c"], title="draw")
+    if MODE == "after":
+        time.sleep(60)
+
+
+if MODE == "busy":
+    supervision.PATIENCE = 1.0
+if MODE == "import":
+    Path("began").touch()
+    time.sleep(60)
+if __name__ == "__main__":
+    command = parser("A slow stage.")
+    command.add_argument("row", nargs="?", default=argparse.SUPPRESS)
+    run(main, command.parse_args())
+'''
+
+SLOW_WORK = '''"""What the slow stage does to each item."""
+
+import hashlib
+import time
+from pathlib import Path
 
 
 def draw(name: str, folder: Path, mode: str) -> None:
@@ -57,26 +84,6 @@ def draw(name: str, folder: Path, mode: str) -> None:
     if mode == "until allowed":
         while not Path("allowed").exists():
             time.sleep(0.01)
-
-
-def main(arguments: argparse.Namespace) -> None:
-    """Write three files."""
-    out = Path("data", "masks", vars(arguments).get("row", ""))
-    with replacing_folder(out) as folder:
-        parallel_map(partial(draw, folder=folder, mode=MODE), ["a", "b", "c"], title="draw")
-    if MODE == "after":
-        time.sleep(60)
-
-
-if MODE == "busy":
-    supervision.PATIENCE = 1.0
-if MODE == "import":
-    Path("began").touch()
-    time.sleep(60)
-if __name__ == "__main__":
-    command = parser("A slow stage.")
-    command.add_argument("row", nargs="?", default=argparse.SUPPRESS)
-    run(main, command.parse_args())
 '''
 
 DVC_YAML = """stages:
@@ -148,13 +155,13 @@ class SlowProject:
     def __init__(self, folder: Path, **more: str) -> None:
         self.folder = folder
         self.environment = environment(**more)
-        shutil.copytree(
-            REPOSITORY / "stages",
-            folder / "stages",
-            ignore=shutil.ignore_patterns("__pycache__", ".*"),
-        )
-        for module in ("masks", "evaluate"):
-            (folder / "stages" / f"{module}.py").write_text(SLOW_STAGE, encoding="utf-8")
+        (folder / "monuseg").symlink_to(REPOSITORY / "monuseg")
+        for stage in ("masks", "evaluate"):
+            code = folder / "stages" / stage
+            code.mkdir(parents=True)
+            (code / "__main__.py").write_text(SLOW_STAGE, encoding="utf-8")
+            (code / "slow.py").write_text(SLOW_WORK, encoding="utf-8")
+        shutil.copy(REPOSITORY / "stages/__init__.py", folder / "stages")
         (folder / "params.yaml").touch()
         (folder / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
         (folder / ".dvc").mkdir()

@@ -89,7 +89,7 @@ def test_the_archives_place_and_names_change_no_byte(graph: Project, tmp_path: P
                 "MONUSEG_ARCHIVES": str(folder),
                 "MONUSEG_CACHE": str(tmp_path / f"cache of {name[:2]}"),
             }
-            graph.run(sys.executable, "-m", "stages.check")
+            graph.run(sys.executable, "-m", "tools.check")
             # The archives are the drawn ones: nothing after them has anything to do.
             options = ["--force", "download"] if locks else ["--no-run-cache"]
             assert graph.repro(*options) == ["download"]

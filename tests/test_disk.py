@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Smoke
+from tests.repository import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNNER = Path(__file__).with_name("failing_disk.py")
@@ -103,7 +104,8 @@ def finished(smoke: Smoke, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(smoke.project.folder / name, folder)
     for name in ("data", "metrics"):
         shutil.copytree(smoke.project.folder / name, folder / name)
-    (folder / "stages").symlink_to(ROOT / "stages")
+    for package in PACKAGES:
+        (folder / package).symlink_to(ROOT / package)
     return folder
 
 

@@ -8,17 +8,21 @@ import pytest
 
 from tests.repository import MODELS, ROWS, Project, copy_of_the_repository
 
-TINY = '''"""One convolution."""
+PARAMS = '''"""Block `tiny`."""
 
-import keras
-
-from stages.params.model import ModelParams
+from monuseg.models.shared.params import ModelParams
 
 DIVISOR = 1
 
 
 class Params(ModelParams):
-    """Block `train.tiny`."""
+    """Block `tiny`."""
+'''
+NETWORK = '''"""One convolution."""
+
+import keras
+
+from monuseg.models.tiny.params import Params
 
 
 def build(params: Params, classes: int) -> keras.Model:
@@ -93,30 +97,58 @@ def test_other_test_images_retrain_nothing(project: Project) -> None:
 def test_an_experiment_with_another_learning_rate_touches_only_that_model(
     project: Project,
 ) -> None:
-    assert set(project.experiment("-S", "train.unet.learning_rate=0.02")) == after("unet")
+    assert set(project.experiment("-S", "unet.learning_rate=0.02")) == after("unet")
     assert "learning_rate: 0.02" in (project.folder / "params.yaml").read_text()
     changed = json.loads(project.run("dvc", "params", "diff", "--json"))
-    assert list(changed["params.yaml"]) == ["train.unet.learning_rate"]
-    assert changed["params.yaml"]["train.unet.learning_rate"]["new"] == 0.02
+    assert list(changed["params.yaml"]) == ["unet.learning_rate"]
+    assert changed["params.yaml"]["unet.learning_rate"]["new"] == 0.02
     project.run("dvc", "plots", "diff", "-o", "dvc_plots")
     page = (project.folder / "dvc_plots/index.html").read_text()
     assert "Validation Dice" in page
     assert "workspace" in page
 
 
-def test_a_models_code_reruns_its_stages_only(project: Project) -> None:
-    code = project.folder / "stages/models/segnet.py"
-    code.write_text(code.read_text() + "# changed\n")
-    # What follows them depends on whether their outputs change, which a dry run cannot know.
-    assert set(project.repro("--dry")) == {"train@segnet", "predict@segnet"}
+SCORED = {*(f"evaluate@{row}" for row in ROWS), "report"}
 
 
-def test_a_fourth_model_is_a_file_a_block_and_an_entry(project: Project) -> None:
-    (project.folder / "stages/models/tiny.py").write_text(TINY)
+@pytest.mark.parametrize(
+    ("changed", "reached"),
+    [
+        ("stages/evaluate/summary.py", SCORED),
+        ("monuseg/nuclei/watershed.py", SCORED),
+        ("monuseg/models/segnet/network.py", after("segnet")),
+        ("stages/report/tables.py", {"report"}),
+        ("unet.learning_rate=0.02", after("unet")),
+        ("monuseg/core/parallel.py", set()),
+        ("monuseg/segment/command.py", set()),
+        ("tools/compare.py", set()),
+    ],
+)
+def test_a_change_reaches_what_it_must_and_no_more(
+    changed: str, reached: set[str], project: Project
+) -> None:
+    if "=" in changed:
+        project.change(changed)
+    else:
+        code = project.folder / changed
+        code.write_text(code.read_text() + "# changed\n")
+    assert set(project.repro("--dry", "--force-downstream")) == reached
+
+
+def test_a_fourth_model_is_a_folder_a_block_an_entry_and_the_lines_that_check_names(
+    project: Project,
+) -> None:
+    folder = project.folder / "monuseg/models/tiny"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "params.py").write_text(PARAMS)
+    (folder / "network.py").write_text(NETWORK)
     params = project.folder / "params.yaml"
     text = params.read_text().replace("models: [", "models: [tiny, ")
-    params.write_text(text.replace("train:\n", "train:\n  tiny:\n    learning_rate: 0.01\n", 1))
-    project.python("stages.graph", "--write")
+    params.write_text(f"{text}\ntiny:\n  learning_rate: 0.01\n")
+    said = project.finished(sys.executable, "-m", "tools.check", status=1).stderr
+    assert "stages.evaluate.foreach: `tiny` is missing; add it" in said
+    project.set_models(["tiny", *MODELS])
     assert set(project.repro()) == after("tiny")
     assert "test" in json.loads((project.folder / "metrics/tiny.json").read_text())
     assert "tiny" in (project.folder / "metrics/report.md").read_text()
@@ -124,11 +156,11 @@ def test_a_fourth_model_is_a_file_a_block_and_an_entry(project: Project) -> None
 
 def test_models_train_side_by_side(project: Project) -> None:
     models = ["unet", "segnet"]
-    project.change("train.seed=7", f"models={models}")
-    project.python("stages.graph", "--write")
+    project.change("train.seed=7")
+    project.set_models(models)
     trained = {f"train@{model}" for model in models}
     assert trained <= set(project.repro("--dry"))
-    project.python("stages.side_by_side")
+    project.python("tools.side_by_side")
     assert not trained & set(project.repro("--dry"))
 
 

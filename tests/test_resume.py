@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.dataset import tiles
-from stages.training.checkpoint import INDEX
+from monuseg.formats import tiles
+from stages.train.checkpoint import INDEX
+from tests.repository import PACKAGES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OUTS = ("data/models/unet.weights.h5", "data/models/unet.json", "metrics/history/unet.csv")
@@ -24,7 +25,7 @@ KILLED_AFTER = 2
 PIPE = 4096
 SMALL = [
     f"train.epochs={EPOCHS}", "train.steps_per_epoch=1", "train.batch_size=2", "train.crop=32",
-    "train.threads=1", "train.unet.width=2",
+    "train.threads=1", "unet.width=2",
 ]  # fmt: skip
 # Seconds; far above what any step takes, so that a process that hangs fails the test.
 PATIENCE = 600
@@ -34,15 +35,15 @@ PATIENCE = 600
 def folder(tmp_path: Path) -> Path:
     """A project with a few tiles, and params for a training of seconds."""
     project = tmp_path / "project"
-    shutil.copytree(
-        REPOSITORY / "stages", project / "stages", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    project.mkdir()
+    for package in PACKAGES:
+        (project / package).symlink_to(REPOSITORY / package)
     for name in ("params.yaml", "requirements-compute.txt"):
         shutil.copy(REPOSITORY / name, project)
     for split, images in (("train", "ab"), ("validation", "c")):
         write_tiles(project / "data/tiles" / split, images)
     subprocess.run(
-        [sys.executable, "-m", "stages.preset", "default", *SMALL], cwd=project, check=True
+        [sys.executable, "-m", "tools.preset", "default", *SMALL], cwd=project, check=True
     )
     return project
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.command import parser, run
+from monuseg.core.command import parser, run
 
 Main = Callable[[argparse.Namespace], None]
 Refused = Callable[..., str]

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import extract, masks
-from stages.command import parser, run
-from stages.dataset import aperio
-from stages.dataset.aperio import COORDINATE_LIMIT, DEPTH_MAX
-from stages.dataset.images import Labels, read_labels
+from monuseg.core.command import parser, run
+from monuseg.formats.images import Labels, read_labels
+from monuseg.readers import aperio
+from monuseg.readers.aperio import COORDINATE_LIMIT, DEPTH_MAX
+from stages.extract import __main__ as extract
+from stages.masks import __main__ as masks
 from tests.bad_input.conftest import Refused
 from tests.bad_input.making import (
     HEIGHT,
@@ -168,7 +169,7 @@ def test_more_nuclei_than_16_bits_number_are_refused(
     monkeypatch: pytest.MonkeyPatch, refused: Refused
 ) -> None:
     # 65,536 regions take ten seconds to paint, so the limit comes down instead.
-    monkeypatch.setattr("stages.dataset.rasterise.LABELS_MAX", 2)
+    monkeypatch.setattr("stages.masks.rasterise.LABELS_MAX", 2)
     squares = [[(x + shift, y) for x, y in SQUARE] for shift in (0, 8, 16)]
     extracted(xml(*squares))
     refused(masks.main, f"{HERE}: more than 2 nuclei in one image; cut the image into smaller ones")
@@ -179,7 +180,7 @@ def test_an_annotation_of_as_many_regions_as_labels_is_painted(
     project: Path,
 ) -> None:
     # Regions without a pixel need no label, so only what is painted counts.
-    monkeypatch.setattr("stages.dataset.rasterise.LABELS_MAX", 2)
+    monkeypatch.setattr("stages.masks.rasterise.LABELS_MAX", 2)
     extracted(xml(SQUARE, SQUARE, SQUARE, [(x + 8, y) for x, y in SQUARE]))
     assert painted().max() == 2
 

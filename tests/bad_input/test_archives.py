@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from stages import download, extract
-from stages.command import parser, run
-from stages.dataset.archives import DIRECTORY_BYTES_MAX
-from stages.dataset.manifest import ImageRecord, read_records
-from stages.dataset.sources import web
+from monuseg.core.command import parser, run
+from monuseg.formats.manifest import ImageRecord, read_records
+from stages.download import __main__ as download
+from stages.download.sources import web
+from stages.extract import __main__ as extract
+from stages.extract.archives import DIRECTORY_BYTES_MAX
 from tests.bad_input.conftest import Refused
 from tests.bad_input.making import encoded, packed, pair, pixels, put_archive, xml
 from tests.web_server import (
@@ -197,7 +198,7 @@ def test_a_bomb_by_declared_sizes_writes_nothing_to_the_disk(
 def test_an_annotation_that_never_ends_is_stopped_on_the_way(
     monkeypatch: pytest.MonkeyPatch, refused: Refused
 ) -> None:
-    monkeypatch.setattr("stages.dataset.raw.XML_BYTES_MAX", 100_000)
+    monkeypatch.setattr("stages.extract.raw.XML_BYTES_MAX", 100_000)
     put_archive(packed(pair() | {"a.xml": b"<Annotations>" + b" " * 5_000_000}))
     refused(extract.main, "'a.xml' unpacks to more than 100000 bytes")
 

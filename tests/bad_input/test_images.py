@@ -17,11 +17,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages import baseline, evaluate, extract, masks, tile
-from stages.command import parser, run
-from stages.dataset.foreign import PIXELS_MAX
-from stages.dataset.images import read_labels, read_rgb
-from stages.inference.predictions import read_probabilities
+from monuseg.core.command import parser, run
+from monuseg.formats.images import read_labels, read_rgb
+from monuseg.formats.predictions import read_probabilities
+from monuseg.readers.raster import PIXELS_MAX
+from stages.baseline import __main__ as baseline
+from stages.evaluate import __main__ as evaluate
+from stages.extract import __main__ as extract
+from stages.masks import __main__ as masks
+from stages.tile import __main__ as tile
 from tests.bad_input.conftest import Refused
 from tests.bad_input.making import (
     HEIGHT,
@@ -337,7 +341,7 @@ def scored(set_params: SetParams) -> Path:
             "tile.stride": TILE,
             "tile.validation.method": "named",
             "tile.validation.images": ["v1", "v2"],
-            "evaluate.bootstrap": 50,
+            "intervals.resamples": 50,
             "evaluate.nuclei.smoothing": [1.0],
             "evaluate.nuclei.min_distance": [3],
             "evaluate.nuclei.min_area": [10],
@@ -345,7 +349,7 @@ def scored(set_params: SetParams) -> Path:
             "train.steps_per_epoch": 2,
             "train.batch_size": 2,
             "train.crop": 32,
-            "train.unet.width": 4,
+            "unet.width": 4,
             "predict.window": 96,
             "predict.overlap": 16,
             "predict.flips": False,

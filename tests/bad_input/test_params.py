@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from stages import check, preset
-from stages.command import parser, run
-from stages.errors import PipelineError
-from stages.parallel import parallel_map
-from stages.params.block import LARGEST_FILE, parse_yaml, read_params
-from stages.params.model import MODEL_FILES
-from stages.params.train import TrainParams
+from monuseg.core.command import parser, run
+from monuseg.core.errors import PipelineError
+from monuseg.core.parallel import parallel_map
+from monuseg.core.params import LARGEST_FILE, parse_yaml, read_params
+from monuseg.models.shared.registry import MODELS
+from stages.train.params import TrainParams
+from tools import check, preset
 
 SetParams = Callable[[dict[str, object]], None]
 
@@ -46,7 +46,7 @@ def everything(folder: Path) -> dict[Path, bytes | None]:
 
 @pytest.fixture
 def told(project: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
-    """Run `python -m stages.check`, or `stages.preset` with words; the one line that it says."""
+    """Run `python -m tools.check`, or `tools.preset` with words; the one line that it says."""
 
     def failing(*words: str) -> str:
         before = everything(project)
@@ -153,16 +153,16 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     ),
     "key-unknown-idle-source": ({"dataset.gdrive.tries": 1}, "dataset.gdrive.tries", "unknown key"),
     "source-unknown": ({"dataset.ftp": {}}, "dataset.ftp", "unknown key; remove it"),
-    "model-key-unknown": ({"train.unet.depth": 4}, "train.unet.depth", "unknown key; remove it"),
+    "model-key-unknown": ({"unet.depth": 4}, "unet.depth", "unknown key; remove it"),
     "model-key-unlisted": (
-        {"models": ["unet"], "train.segnet.depth": 4}, "train.segnet.depth", "unknown key",
+        {"models": ["unet"], "segnet.depth": 4}, "segnet.depth", "unknown key",
     ),
     "key-misspelt": (
         {"predict": {"windw": 512}}, "predict.windw", "unknown key; is `window` meant?",
     ),
     "model-key-misspelt": (
-        {"train.unet": {"widht": 8, "learning_rate": 0.1}},
-        "train.unet.widht", "unknown key; is `width` meant? (and 1 more)",
+        {"unet": {"widht": 8, "learning_rate": 0.1}},
+        "unet.widht", "unknown key; is `width` meant? (and 1 more)",
     ),
     "key-missing": ({"report": {}}, "report.overlays", "missing; add it"),
     "key-no-word": ({"report": {7: 1, "overlays": 1}}, "report.7", "a key must be a word"),
@@ -184,7 +184,7 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "list-for-a-source": ({"dataset.source": ["url"]}, "dataset.source", "must be 'synthetic'"),
     "null-for-a-number": ({"train.crop": None}, "train.crop", "valid integer, found None"),
     "null-for-a-block": ({"evaluate": None}, "evaluate", "must be a mapping of keys, found None"),
-    "null-for-a-model": ({"train.unet": None}, "models", "unet has no block `train.unet:`; add it"),
+    "null-for-a-model": ({"unet": None}, "models", "unet has no block `unet:`; add it"),
     "text-for-a-block": ({"tile": "256"}, "tile", "must be a mapping of keys, found '256'"),
     "scale-of-one": ({"train.augmentation.scale": [1.0]}, "train.augmentation.scale.1", "missing"),
     "scale-of-texts": (
@@ -193,7 +193,7 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "threshold-of-neither-kind": (
         {"evaluate.threshold": 1}, "evaluate.threshold", "must be 'auto' or must be less than 1",
     ),
-    "model-text-for-a-number": ({"train.unet.width": "8"}, "train.unet.width", "valid integer"),
+    "model-text-for-a-number": ({"unet.width": "8"}, "unet.width", "valid integer"),
     # Out of range.
     "zero-epochs": ({"train.epochs": 0}, "train.epochs", "greater than or equal to 1, found 0"),
     "negative-seed": ({"evaluate.seed": -1}, "evaluate.seed", "greater than or equal to 0"),
@@ -204,10 +204,10 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "minus-infinity": ({"baseline.sigma": float("-inf")}, "baseline.sigma", "a finite number"),
     "beyond-floats": ({"baseline.sigma": 10**400}, "baseline.sigma", "valid number, found 1000"),
     "more-epochs-than-time": ({"train.epochs": 10**30}, "train.epochs", "less than or equal to"),
-    "model-no-filters": ({"train.unet.width": 0}, "train.unet.width", "greater than or equal to 1"),
-    "model-rate": ({"train.segnet.learning_rate": -1e-3}, "train.segnet.learning_rate", "greater"),
+    "model-no-filters": ({"unet.width": 0}, "unet.width", "greater than or equal to 1"),
+    "model-rate": ({"segnet.learning_rate": -1e-3}, "segnet.learning_rate", "greater"),
     "model-stride": (
-        {"train.deeplabv3plus.output_stride": 4}, "train.deeplabv3plus.output_stride", "8 or 16",
+        {"deeplabv3plus.output_stride": 4}, "deeplabv3plus.output_stride", "8 or 16",
     ),
     "no-timeout": ({"dataset.gdrive.timeout": 0}, "dataset.gdrive.timeout", "greater than 0"),
     "endless-timeout": ({"dataset.gdrive.timeout": 1e300}, "dataset.gdrive.timeout", "less than"),
@@ -224,7 +224,7 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "no-split": ({"evaluate.splits": []}, "evaluate.splits", "at least 1 item"),
     "no-candidate": ({"evaluate.nuclei.min_area": []}, "evaluate.nuclei.min_area", "at least 1"),
     "weights-of-another-encoder": (
-        {"train.deeplabv3plus.weights": "imagenet"}, "train.deeplabv3plus", "set them to none",
+        {"deeplabv3plus.weights": "imagenet"}, "deeplabv3plus", "set them to none",
     ),
     # Contradictions between blocks.
     "best-without-validation": (
@@ -283,10 +283,10 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     ),
     "weights-missing": (
         {
-            "train.deeplabv3plus.encoder": "resnet50",
-            "train.deeplabv3plus.weights": "no/such.weights.h5",
+            "deeplabv3plus.encoder": "resnet50",
+            "deeplabv3plus.weights": "no/such.weights.h5",
         },
-        "train.deeplabv3plus", "there is no file no/such.weights.h5; give the path of one",
+        "deeplabv3plus", "there is no file no/such.weights.h5; give the path of one",
     ),
     # Models.
     "model-unknown": ({"models": ["unet", "vnet"]}, "models", "'vnet' is listed twice or"),
@@ -298,7 +298,7 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "models-no-list": ({"models": "unet"}, "models", "expected a list of at least one model"),
     "models-none": ({"models": []}, "models", "expected a list of at least one model"),
     "model-without-block": (
-        {"train.segnet": "none"}, "models", "segnet has no block `train.segnet:`; add it",
+        {"segnet": "none"}, "models", "segnet has no block `segnet:`; add it",
     ),
     # Archives.
     "source-without-block": ({"dataset": {"source": "url"}}, "dataset", "needs the block `url:`"),
@@ -390,7 +390,7 @@ ACCEPTED: dict[str, dict[str, object]] = {
         "dataset.source": "gdrive", "tile.protocol": "challenge",
         "tile.validation.method": "organs", "tile.validation.organs": ["stomach", "colon"],
     },
-    "unlisted-model-without-a-block": {"models": ["unet"], "train.segnet": None},
+    "unlisted-model-without-a-block": {"models": ["unet"], "segnet": None},
     "sources-that-are-not-set-up": {"dataset.url": None, "dataset.gdrive.archives": []},
     "crop-that-only-another-model-refuses": {"models": ["unet"], "train.crop": 208},
 }  # fmt: skip
@@ -416,7 +416,7 @@ def test_params_that_cannot_be_read(project: Path, told: Callable[..., str]) -> 
     assert told() == "params.yaml: a folder stands where a file is needed; move it away"
 
 
-@pytest.mark.parametrize("name", ["ensemble", "otsu", "epochs"])
+@pytest.mark.parametrize("name", ["ensemble", "otsu", "train"])
 def test_a_model_named_as_what_there_is_already(
     name: str,
     set_params: SetParams,
@@ -424,12 +424,12 @@ def test_a_model_named_as_what_there_is_already(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    models = shutil.copytree(MODEL_FILES, tmp_path / "models")
-    shutil.copy(models / "unet.py", models / f"{name}.py")
-    monkeypatch.setattr("stages.params.model.MODEL_FILES", models)
+    models = shutil.copytree(MODELS, tmp_path / "models")
+    shutil.copytree(models / "unet", models / name)
+    monkeypatch.setattr("monuseg.models.shared.registry.MODELS", models)
     set_params({"models": ["unet", name]})
     assert told() == (
-        f"params.yaml: models: '{name}' already names another row or key; rename the model"
+        f"params.yaml: models: '{name}' already names another row or block; rename the model"
     )
 
 
@@ -481,7 +481,7 @@ def test_a_scheduler_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch)
         parallel_map(str, [1, 2], title="numbers")
 
 
-# Words after `python -m stages.preset`, and what is said.
+# Words after `python -m tools.preset`, and what is said.
 PRESETS = {
     "preset-unknown": (["tiny"], "there is no preset 'tiny'; the presets are default, monuseg"),
     "preset-a-path": (["../presets/smoke"], "there is no preset '../presets/smoke'; the presets"),
@@ -504,7 +504,7 @@ PRESETS = {
     "value-empty": (["default", "train.epochs="], "params.yaml: train.epochs: must be a valid int"),
     "value-a-day": (["default", "tile.protocol=2020-01-01"], "params.yaml: tile.protocol: must be"),
     "value-true-for-1": (["default", "train.epochs=true"], "valid integer, found True"),
-    "value-of-a-model": (["default", "train.unet.width=x"], "params.yaml: train.unet.width: must"),
+    "value-of-a-model": (["default", "unet.width=x"], "params.yaml: unet.width: must"),
     "contradiction": (["smoke", "tile.stride=65"], "params.yaml: tile: a stride above the size"),
     "contradiction-of-blocks": (["smoke", "tile.validation.method=none"], "train.keep: best needs"),
     "block-for-a-value": (["default", "train={}"], "params.yaml: models: .*|train"),
@@ -539,7 +539,7 @@ def test_a_preset_mends_what_is_wrong(set_params: SetParams) -> None:
 
 def test_make_repro_ends_before_dvc_starts(project: Path) -> None:
     (project / "params.yaml").write_text(replaced("  epochs: 10", "  epochs: true"))
-    command = [sys.executable, "-m", "stages.check"]
+    command = [sys.executable, "-m", "tools.check"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: params.yaml: train.epochs: must be a valid integer, found True\n"
@@ -550,7 +550,7 @@ def test_make_repro_ends_before_dvc_starts(project: Path) -> None:
 
 def test_a_models_block_is_checked_without_keras(project: Path) -> None:
     code = (
-        "import sys; from stages.check import check_params; from stages.paths import PARAMS; "
+        "import sys; from tools.check import check_params; from monuseg.core.paths import PARAMS; "
         "check_params(PARAMS); print({'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules))"
     )
     done = subprocess.run(

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.dataset.rasterise import rasterise
-from stages.dataset.synthetic.slide import Slide, draw_slide
-from stages.dataset.tiles import TiledImage
-from stages.inference.nuclei import NucleiSettings, nuclei_from_predictions
-from stages.inference.otsu import nucleus_mask
-from stages.inference.predictions import NUCLEUS
-from stages.models import unet
-from stages.params.baseline import BaselineParams
-from stages.params.train import TrainParams
-from stages.scoring.instances import score_nuclei
-from stages.training.batches import Batches
-from stages.training.loop import compile_for_training
+from monuseg.formats.predictions import NUCLEUS
+from monuseg.formats.tiles import TiledImage
+from monuseg.models.unet import network as unet
+from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
+from monuseg.scoring.instances import score_nuclei
+from stages.baseline.otsu import nucleus_mask
+from stages.baseline.params import BaselineParams
+from stages.download.synthetic.slide import Slide, draw_slide
+from stages.masks.rasterise import rasterise
+from stages.train.batches import Batches
+from stages.train.loop import compile_for_training
+from stages.train.params import TrainParams
 
 Benchmark = Any  # pytest-benchmark's fixture
 

@@ -15,15 +15,14 @@ from typing import Literal
 
 import numpy as np
 
-from stages.check import check_params
-from stages.dataset.aperio import COORDINATE_LIMIT, Region, read_regions
-from stages.dataset.images import decode_image, read_rgb
-from stages.dataset.manifest import APERIO_XML, ImageRecord
-from stages.dataset.rasterise import rasterise
-from stages.dataset.raw import microns_per_pixel, write_raw
-from stages.errors import PipelineError
-from stages.graph import PARAMS_FILES, blocks
-from stages.params.block import read_params, validated
+from monuseg.core.errors import PipelineError
+from monuseg.core.params import read_params, validated
+from monuseg.formats.images import decode_image, read_rgb
+from monuseg.formats.manifest import APERIO_XML, ImageRecord
+from monuseg.readers.aperio import COORDINATE_LIMIT, Region, read_regions
+from stages.extract.raw import microns_per_pixel, write_raw
+from stages.masks.rasterise import rasterise
+from tools.check import BLOCKS, check_params
 
 Outcome = Literal["read", "refused"]
 
@@ -31,8 +30,6 @@ HEIGHT, WIDTH = 29, 37  # of the image that fuzzed outlines lie on
 ARCHIVE_MAX_BYTES = 1 << 20
 # Longer, and a terminal shows no line but a page.
 MESSAGE_MAX = 4000
-
-BLOCKS = blocks(PARAMS_FILES.glob("*.py"))
 
 
 def annotation(content: bytes) -> Outcome:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from numpy.random import Generator
 
-from stages.dataset.archives import DAMAGE
+from stages.extract.archives import DAMAGE
 
 Thing = TypeVar("Thing")
 Change = Callable[[bytes], bytes]

@@ -19,8 +19,8 @@ def made(folder: Path, models: list[str]) -> Project:
     """A copy at preset `smoke` with some of the models, before its first run."""
     (folder / "project").mkdir(parents=True)
     project = copy_of_the_repository(folder / "project", folder / "caches")
-    project.run(sys.executable, "-m", "stages.preset", "smoke", f"models=[{', '.join(models)}]")
-    project.run(sys.executable, "-m", "stages.graph", "--write")
+    project.run(sys.executable, "-m", "tools.preset", "smoke")
+    project.set_models(models)
     # What the default run left in git would be there before the first stage has run.
     project.run("git", "rm", "-rq", "--ignore-unmatch", "dvc.lock", *tracked_outs(project))
     project.commit()

@@ -7,8 +7,8 @@ import numpy.typing as npt
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.dataset.images import Labels
-from stages.inference.nuclei import (
+from monuseg.formats.images import Labels
+from monuseg.nuclei.watershed import (
     LARGEST_HOLE,
     NucleiSettings,
     above,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from stages.dataset.rasterise import SUBPIXELS, Outline, rasterise, region_pixels
-from stages.params.masks import Rasterisation
+from stages.masks.params import Rasterisation
+from stages.masks.rasterise import SUBPIXELS, Outline, rasterise, region_pixels
 
 # pycocotools 2.0.11 decodes into an array of NumPy 1's protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

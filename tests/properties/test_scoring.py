@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from stages.dataset.manifest import SplitRecord
-from stages.inference.nuclei import above
-from stages.scoring.bootstrap import interval
-from stages.scoring.calibration import BINS, expected_calibration_error, reliability
-from stages.scoring.contingency import contingency
-from stages.scoring.images import ImageScores
-from stages.scoring.instances import aji, score_nuclei
-from stages.scoring.pixels import CLIP, ProbabilityHistogram
-from stages.scoring.selection import THRESHOLDS, best_threshold, threshold_scores
-from stages.scoring.summary import DIGITS, MEANS, detail, headline, intervals
+from monuseg.formats.manifest import SplitRecord
+from monuseg.nuclei.watershed import above
+from monuseg.scoring.calibration import BINS, expected_calibration_error, reliability
+from monuseg.scoring.contingency import contingency
+from monuseg.scoring.instances import aji, score_nuclei
+from monuseg.scoring.intervals import interval
+from monuseg.scoring.pixels import CLIP, ProbabilityHistogram
+from stages.evaluate.images import ImageScores
+from stages.evaluate.selection import THRESHOLDS, best_threshold, threshold_scores
+from stages.evaluate.summary import DIGITS, MEANS, detail, headline, intervals
 
 Labels = npt.NDArray[np.integer]
 Mask = npt.NDArray[np.bool_]

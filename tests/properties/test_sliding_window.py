@@ -7,9 +7,9 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.inference import sliding_window
-from stages.inference.sliding_window import Forward
-from stages.inference.views import mean_over_views, views_of
+from monuseg.inference import sliding_window
+from monuseg.inference.sliding_window import Forward
+from monuseg.inference.views import mean_over_views, views_of
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

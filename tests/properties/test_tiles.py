@@ -15,9 +15,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages import tile
-from stages.dataset.images import Labels, write_labels, write_rgb
-from stages.dataset.manifest import (
+from monuseg.core.errors import PipelineError
+from monuseg.formats.images import Labels, write_labels, write_rgb
+from monuseg.formats.manifest import (
     ImageRecord,
     Part,
     Split,
@@ -25,8 +25,8 @@ from stages.dataset.manifest import (
     read_records,
     write_records,
 )
-from stages.dataset.tiles import COLUMNS, TiledImage, read_tiles, tile_rows
-from stages.errors import PipelineError
+from monuseg.formats.tiles import COLUMNS, TiledImage, read_tiles, tile_rows
+from stages.tile import __main__ as tile
 
 HASH = "0" * 64
 

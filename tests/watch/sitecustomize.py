@@ -17,7 +17,7 @@ from typing import Any
 
 LOGS = os.environ.get("MONUSEG_TEST_WATCH", "")
 STAGE = "MONUSEG_TEST_STAGE"  # inherited by the stage's worker processes
-BLOCKS = "stages.params.block"
+BLOCKS = "monuseg.core.params"
 
 IN_ACCESS, IN_Q_OVERFLOW, IN_ISDIR = 0x1, 0x4000, 0x40000000
 EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows

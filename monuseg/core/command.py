@@ -1,0 +1,60 @@
+"""How every command of the project ends: quietly, or with one clear line."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from monuseg.core.errors import PipelineError, explained
+from monuseg.core.supervision import Interrupted, supervised
+from monuseg.core.turn import stage_of, turn_of
+
+DEBUG_VARIABLE = "MONUSEG_DEBUG"
+
+
+def parser(description: str | None, *, prog: str | None = None) -> argparse.ArgumentParser:
+    """An argument parser with the options that all commands share.
+
+    Args:
+        description: of the command.
+        prog: how it is called; else as `python -m` was told.
+    """
+    made = argparse.ArgumentParser(prog=prog or _called(), description=description)
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return made
+
+
+def _called() -> str:
+    """The command as `python -m` was told, which argparse would call `__main__.py`."""
+    specification = getattr(sys.modules["__main__"], "__spec__", None)
+    name = specification.name if specification else Path(sys.argv[0]).name
+    return f"python -m {name.removesuffix('.__main__')}" if specification else name
+
+
+def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
+    """Call `main(arguments)`; turn errors that a user can mend into one line and exit status 1.
+
+    A stage has its turn (see `monuseg.core.turn`) and ends with the dvc that started it; SIGINT,
+    SIGTERM and SIGHUP end any command in order, with one line and exit status 130, 143 and 129.
+
+    Args:
+        main: the command's work.
+        arguments: parsed by a parser from `parser`. `--debug`, or a non-empty MONUSEG_DEBUG in
+            the environment (the way to reach a stage that DVC starts), lets the traceback out.
+    """
+    debug = arguments.debug or bool(os.environ.get(DEBUG_VARIABLE))
+    try:
+        with supervised(), turn_of(stage_of(arguments)):
+            main(arguments)
+    except Interrupted as end:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {end}; run it again to go on", file=sys.stderr)
+        sys.exit(end.status)
+    except (PipelineError, OSError) as error:
+        if debug:
+            raise
+        print(f"error: {explained(error)}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,43 @@
+"""What a user is meant to read when something fails: one line, with the remedy."""
+
+import errno
+
+# What the system's errors mean here, and what helps.
+_SAID = {
+    errno.ENOSPC: "no space left on its disk; free some and run again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run again",
+    errno.EFBIG: "more bytes than a file may have; raise the limit (`ulimit -f`) and run again",
+    errno.EROFS: "on a read-only file system; make it writable, or run in a folder that is",
+    errno.EACCES: "permission denied; change the permissions of it or of its folder",
+    errno.EPERM: "permission denied; change the permissions of it or of its folder",
+    errno.ENOENT: "no such file or folder; if a stage makes it, run `dvc repro`",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+    errno.EISDIR: "a folder stands where a file is needed; move it away",
+    errno.EMFILE: "too many open files; raise the limit (`ulimit -n`) and run again",
+    errno.ENFILE: "too many open files on this machine; end other programs and run again",
+    errno.EIO: "the disk fails to read or write it; check the disk",
+}
+# What is said of writing: these errors come from calls on open files, which have no name.
+OF_WRITING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+
+
+class PipelineError(Exception):
+    """Bad input: one line that names the file, the place in it and the remedy.
+
+    `monuseg.core.command.run` prints it on standard error without a traceback and exits 1.
+    """
+
+
+def explained(error: Exception) -> str:
+    """An error as a line: of the system's errors the file, what is wrong and what helps.
+
+    Args:
+        error: a `PipelineError`, which is such a line already, or an `OSError`.
+    """
+    if not isinstance(error, OSError) or error.errno is None:
+        return " ".join(str(error).split())
+    said = _SAID.get(error.errno, error.strerror or str(error))
+    file = error.filename if error.filename is not None else "a file that the system does not name"
+    if isinstance(file, bytes):
+        file = file.decode(errors="replace")
+    return " ".join(f"{file}: {said}".split())

@@ -1,0 +1,105 @@
+"""The tables that say which images there are (manifest) and what each is for (splits)."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import pandas as pd
+
+from monuseg.core.errors import PipelineError
+from monuseg.core.files import replacing
+
+APERIO_XML: Final = "aperio-xml"
+BINARY_MASK: Final = "binary-mask"
+
+TRAIN: Final = "train"
+VALIDATION: Final = "validation"
+TEST: Final = "test"
+
+Annotation = Literal["aperio-xml", "binary-mask"]
+Part = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """A row of data/raw/manifest.csv.
+
+    Attributes:
+        id: the image's name without suffix, unique in the data set.
+        organ: lower case; "unknown" where nothing tells it.
+        part: which of the archives' two parts it came in.
+        um_per_pixel: micrometres per pixel.
+        annotation: "aperio-xml" (`<id>.xml`) or "binary-mask" (`<id>.mask.png`; its nuclei are
+            connected components, so touching ones are one, and scores of nuclei mean nothing).
+        sha256: of `<id>.tif`.
+        annotation_sha256: of the annotation file.
+    """
+
+    id: str
+    organ: str
+    part: Part
+    um_per_pixel: float
+    annotation: Annotation
+    sha256: str
+    annotation_sha256: str
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """A row of data/splits.csv: an image that the protocol uses.
+
+    Attributes:
+        id: as in the manifest.
+        organ: as in the manifest.
+        split: what the image is for.
+        um_per_pixel: as in the manifest.
+        annotation: as in the manifest.
+    """
+
+    id: str
+    organ: str
+    split: Split
+    um_per_pixel: float
+    annotation: Annotation
+
+
+Record = TypeVar("Record", ImageRecord, SplitRecord)
+
+
+def write_records(path: Path, records: list[Record]) -> None:
+    """Write a table of records, a row each in the given order."""
+    with replacing(path) as temporary:
+        pd.DataFrame([asdict(record) for record in records]).to_csv(
+            temporary, index=False, lineterminator="\n"
+        )
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """Read a table written by `write_records`.
+
+    Raises:
+        PipelineError: the table is damaged, or lacks a column that `kind` has.
+    """
+    try:
+        # No conversion by pandas: an id or organ may look like a number or like "NA".
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' own errors are kinds of it
+        raise PipelineError(f"{path}: {error}; delete it and run `dvc repro`") from error
+    names = [field.name for field in fields(kind)]
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise PipelineError(f"{path}: no column {missing[0]!r}; delete it and run `dvc repro`")
+    rows = zip(*(table[name] for name in names), strict=True)
+    return [_record(kind, dict(zip(names, row, strict=True)), path) for row in rows]
+
+
+def _record(kind: type[Record], row: dict[str, Any], path: Path) -> Record:
+    try:
+        um_per_pixel = float(row["um_per_pixel"])
+    except ValueError as error:
+        raise PipelineError(
+            f"{path}: image {row['id']}: um_per_pixel is {row['um_per_pixel']!r}; "
+            "delete it and run `dvc repro`"
+        ) from error
+    return kind(**{**row, "um_per_pixel": um_per_pixel})

@@ -1,0 +1,126 @@
+"""The layout of data/tiles/<split>/: padded arrays of whole images, and windows on them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from monuseg.core.errors import PipelineError
+from monuseg.formats.arrays import write_array
+from monuseg.formats.images import RGB, Labels
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+
+INDEX = "index.csv"
+COLUMNS = ["image", "organ", "um_per_pixel", "y", "x", "height", "width", "nuclei"]
+
+
+def window_starts(length: int, size: int, stride: int) -> list[int]:
+    """Where windows start along an axis so that each pixel is in one.
+
+    They are `stride` apart; the last one is moved back so that it ends where the axis does. An
+    axis shorter than `size` has one window, from 0, which reaches into the padding.
+    """
+    last = max(length - size, 0)
+    return [*range(0, last, stride), last] if last else [0]
+
+
+def pad(array: npt.NDArray[Pixel], height: int, width: int) -> npt.NDArray[Pixel]:
+    """`array` with its first two axes mirrored at the end up to `height` and `width`."""
+    missing = [max(n - length, 0) for n, length in zip((height, width), array.shape, strict=False)]
+    widths = [(0, missing[0]), (0, missing[1])] + [(0, 0)] * (array.ndim - 2)
+    return np.pad(array, widths, mode="symmetric")
+
+
+def tile_rows(
+    image: str, organ: str, um_per_pixel: float, labels: Labels, size: int, stride: int
+) -> list[dict[str, object]]:
+    """The rows of the index for one image.
+
+    Args:
+        image: its id.
+        organ: its organ.
+        um_per_pixel: its resolution.
+        labels: (height, width) label map before padding.
+        size: side of a window.
+        stride: distance between windows.
+
+    Returns:
+        A row a window: y and x of its upper left pixel, height and width of its part that lies in
+        the image (the rest is padding), and how many nuclei it shows at least a pixel of.
+    """
+    height, width = labels.shape
+    rows: list[dict[str, object]] = []
+    for y in window_starts(height, size, stride):
+        for x in window_starts(width, size, stride):
+            window = labels[y : y + size, x : x + size]
+            place = (image, organ, um_per_pixel, y, x, *window.shape)
+            nuclei = np.count_nonzero(np.unique(window))
+            rows.append(dict(zip(COLUMNS, (*place, nuclei), strict=True)))
+    return rows
+
+
+def write_image(folder: Path, image_id: str, image: RGB, labels: Labels, size: int) -> None:
+    """Write an image and its label map as padded arrays that can be memory-mapped."""
+    write_array(folder / f"{image_id}.image.npy", pad(image, size, size))
+    write_array(folder / f"{image_id}.labels.npy", pad(labels, size, size))
+
+
+@dataclass(frozen=True)
+class TiledImage:
+    """An image of a split, memory-mapped.
+
+    Attributes:
+        id: the image's.
+        um_per_pixel: its resolution.
+        height: of the image, without padding.
+        width: of the image, without padding.
+        image: (height + padding, width + padding, 3) uint8 RGB.
+        labels: (height + padding, width + padding) uint16, padded in the same way.
+        windows: (y, x, height, width) of each tile; height and width are its part in the image.
+        organ: as in the manifest.
+    """
+
+    id: str
+    um_per_pixel: float
+    height: int
+    width: int
+    image: RGB
+    labels: Labels
+    windows: list[tuple[int, int, int, int]]
+    organ: str
+
+
+def read_tiles(folder: Path) -> list[TiledImage]:
+    """The images of a split, in the order of its index; none if the split is empty.
+
+    Raises:
+        PipelineError: the folder has no index.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        raise PipelineError(f"{index} is missing; run `dvc repro tile`")
+    table = pd.read_csv(index, dtype={"image": str, "organ": str}, keep_default_na=False)
+    images = []
+    for image_id, rows in table.groupby("image", sort=False):
+        images.append(
+            TiledImage(
+                id=str(image_id),
+                um_per_pixel=float(rows["um_per_pixel"].iloc[0]),
+                height=int((rows["y"] + rows["height"]).max()),
+                width=int((rows["x"] + rows["width"]).max()),
+                image=np.load(folder / f"{image_id}.image.npy", mmap_mode="r", allow_pickle=False),
+                labels=np.load(
+                    folder / f"{image_id}.labels.npy", mmap_mode="r", allow_pickle=False
+                ),
+                windows=[
+                    (int(y), int(x), int(height), int(width))
+                    for y, x, height, width in rows[COLUMNS[3:7]].to_numpy()
+                ],
+                organ=str(rows["organ"].iloc[0]),
+            )
+        )
+    return images

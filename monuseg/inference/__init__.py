@@ -1,0 +1,1 @@
+"""From a model to the probabilities of an image of any size."""

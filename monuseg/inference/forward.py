@@ -1,0 +1,26 @@
+"""A Keras model as a function from pixels to probabilities."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from monuseg.inference.sliding_window import Forward
+from monuseg.models.shared.scaling import SCALINGS
+
+
+def forward_of(model: Any, scaling: str) -> Forward:
+    """What applies `model` to (windows, height, width, 3) uint8 and returns sigmoid probabilities.
+
+    Args:
+        model: a Keras model with logits out.
+        scaling: how its inputs are made of pixels; see `monuseg.models.shared.scaling`.
+    """
+    scale = SCALINGS[scaling]
+
+    def forward(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        probability: npt.NDArray[np.float32] = expit(model.predict_on_batch(scale(pixels)))
+        return probability
+
+    return forward

@@ -1,0 +1,1 @@
+"""The networks, a folder each, and what they share."""

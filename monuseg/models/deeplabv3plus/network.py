@@ -1,0 +1,60 @@
+"""DeepLabV3+.
+
+Reference: Chen, Zhu, Papandreou, Schroff and Adam, "Encoder-Decoder with Atrous Separable
+Convolution for Semantic Image Segmentation", ECCV 2018, https://arxiv.org/abs/1802.02611. The
+encoder's last stages are atrous instead of strided; a pyramid of atrous convolutions looks at
+several scales; a small decoder adds detail at stride 4.
+"""
+
+import keras
+
+from monuseg.models.deeplabv3plus import light, resnet50, xception
+from monuseg.models.deeplabv3plus.head import Head
+from monuseg.models.deeplabv3plus.params import NO_WEIGHTS, Params
+from monuseg.models.deeplabv3plus.pretrained import take_resnet50
+
+
+def build(params: Params, classes: int) -> keras.Model:
+    """DeepLabV3+ with logits out, uncompiled, with random weights.
+
+    Args:
+        params: the block `deeplabv3plus`.
+        classes: number of output channels.
+
+    Returns:
+        A model from (batch, height, width, 3) to (batch, height, width, classes) logits in
+        float32, for any height and width that `DIVISOR` divides. Every layer is named, because
+        the names are stored with the weights.
+    """
+    # === Functional model ===
+    image = keras.Input((None, None, 3), name="image")
+    stride = params.output_stride
+    if params.encoder == "resnet50":
+        low, high = resnet50.encode(image, stride)
+    elif params.encoder == "xception":
+        low, high = xception.encode(image, stride)
+    else:
+        low, high = light.encode(image, stride, params.width)
+    head = Head(
+        output_stride=stride,
+        aspp_filters=params.aspp_filters,
+        low_level_filters=params.low_level_filters,
+        decoder_filters=params.decoder_filters,
+        separable=params.encoder == "xception",
+    )
+    return keras.Model(image, head(low, high, classes), name="deeplabv3plus")
+
+
+def coarse_features(params: Params) -> dict[str, int]:
+    """What the atrous pyramid ends with, by stride; for deep supervision."""
+    return {"pyramid_projection_relu": params.output_stride}
+
+
+def initialise(model: keras.Model, params: Params) -> None:
+    """Give the encoder its pre-trained weights, if `params.weights` asks for them.
+
+    Raises:
+        PipelineError: they cannot be had, or are another network's.
+    """
+    if params.weights != NO_WEIGHTS:
+        take_resnet50(model, params.weights)

@@ -1,0 +1,1 @@
+"""SegNet (Badrinarayanan et al. 2017)."""

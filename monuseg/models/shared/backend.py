@@ -1,0 +1,227 @@
+"""The only module that knows Keras's backends: it chooses one and sets it up, before Keras loads.
+
+A stage calls `configure` first and imports what imports Keras afterwards, since Keras reads its
+backend once, when it is imported.
+"""
+
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from monuseg.core.errors import PipelineError
+from monuseg.core.settings import Settings
+from monuseg.models.shared.runtime import RuntimeParams
+
+# From NVIDIA's Ampere on, bfloat16 is as fast as float16 and needs no loss scaling.
+BFLOAT16_CAPABILITY = (8, 0)
+
+# Whether TensorFlow convolves by oneDNN. Left alone it does so only on processors with instructions
+# made for neural networks (AVX512_VNNI, AMX). On those with AVX2 alone, as most desktops and many
+# servers have, these networks then train at half the speed or less (U-Net of width 16: 3.1 s a step
+# without, 1.5 s with it, two cores of an EPYC 7003). It changes the last bits too, so that it must
+# not be left to the machine.
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+X86 = ("x86_64", "AMD64")  # as Linux and Windows name it; elsewhere oneDNN is TensorFlow's choice
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What `configure` decided.
+
+    Attributes:
+        backend: Keras's backend.
+        gpu: whether computation runs on a GPU.
+        precision: Keras's dtype policy.
+        jit_compile: what to give `Model.compile`.
+    """
+
+    backend: str
+    gpu: bool
+    precision: str
+    jit_compile: bool
+
+
+def configure(params: RuntimeParams, seed: int) -> Runtime:
+    """Choose the backend, device, threads, precision and determinism of this process.
+
+    Args:
+        params: of the stage.
+        seed: of Keras's own random numbers (initial weights).
+
+    Raises:
+        PipelineError: KERAS_BACKEND says another backend, the backend is not installed, there is
+            no GPU where one is asked for, or two parameters contradict each other.
+    """
+    refuse_contradictions(params)
+    if "keras" in sys.modules:
+        raise RuntimeError("configure() must come before Keras is imported")
+    os.environ["KERAS_BACKEND"] = params.backend
+    gpus, capability = _BACKENDS[params.backend](params, Settings.from_environment())
+    if params.device == "gpu" and not gpus:
+        raise PipelineError(
+            f"params.yaml: {params.key}.device: gpu, but {params.backend} finds none; install "
+            "requirements-gpu.txt, or set it to auto or cpu"
+        )
+    precision: str = params.precision
+    if precision == "auto":
+        mixed = "mixed_bfloat16" if capability >= BFLOAT16_CAPABILITY else "mixed_float16"
+        precision = mixed if gpus else "float32"
+    import keras  # only now: Keras reads its backend when it is imported
+
+    keras.config.set_dtype_policy(precision)
+    # It seeds TensorFlow too, whatever the backend, and imports it for that where it is installed.
+    with _native_messages_withheld():
+        keras.utils.set_random_seed(seed)
+    return Runtime(params.backend, gpus > 0, precision, _jit_compile(params, gpus > 0))
+
+
+def versions() -> dict[str, str]:
+    """The versions of Keras and of its backend, by name."""
+    import keras
+
+    backend = keras.backend.backend()
+    return {"keras": keras.__version__, backend: str(sys.modules[backend].__version__)}
+
+
+def refuse_contradictions(params: RuntimeParams) -> None:
+    """Find what cannot be had, as far as it is known before a backend is loaded.
+
+    Raises:
+        PipelineError: two parameters contradict each other, a variable of the environment says
+            another backend or turns oneDNN off, or the backend is not installed.
+    """
+    if params.backend == "tensorflow" and params.deterministic and params.xla == "on":
+        raise PipelineError(
+            f"params.yaml: {params.key}.xla: on contradicts deterministic: true, with which "
+            "Keras on TensorFlow turns XLA off; set one of the two to auto or false"
+        )
+    if params.backend == "jax" and params.xla == "off":
+        raise PipelineError(
+            f"params.yaml: {params.key}.xla: off contradicts backend: jax, which computes through "
+            "XLA only; set it to auto, or choose another backend"
+        )
+    wanted = os.environ.get("KERAS_BACKEND")
+    if wanted and wanted != params.backend:
+        raise PipelineError(
+            f"KERAS_BACKEND={wanted} contradicts params.yaml: {params.key}.backend: "
+            f"{params.backend}; unset the variable or change the parameter"
+        )
+    if params.backend == "tensorflow" and os.environ.get(ONEDNN, "1") != "1":
+        raise PipelineError(
+            f"{ONEDNN}={os.environ[ONEDNN]} would change results behind the parameters' back; "
+            "unset it"
+        )
+    if importlib.util.find_spec(params.backend) is None:
+        raise PipelineError(
+            f"params.yaml: {params.key}.backend: {params.backend} is not installed; install it, or "
+            "choose another backend"
+        )
+
+
+@contextmanager
+def _native_messages_withheld() -> Iterator[None]:
+    """Hold back what C++ code writes to standard error, and show it only if the block fails.
+
+    TensorFlow greets with a dozen lines, "failed call to cuInit" among them, on every machine
+    without a GPU, and writes them before any of its log levels is in force.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def _jit_compile(params: RuntimeParams, gpu: bool) -> bool:
+    if params.backend == "jax":
+        return True  # JAX has no other way
+    if params.backend == "tensorflow" and params.deterministic:
+        return False  # what Keras does with it
+    # On a CPU XLA makes these networks several times slower.
+    return params.xla == "on" or (params.xla == "auto" and gpu)
+
+
+def _tensorflow(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int]]:
+    if platform.machine() in X86:
+        os.environ[ONEDNN] = "1"  # read when TensorFlow is imported
+    with _native_messages_withheld():
+        import tensorflow as tf
+
+        visible = tf.config.list_physical_devices("GPU")
+    tf.config.threading.set_intra_op_parallelism_threads(params.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    if params.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    gpus = _allowed(visible, params, settings)
+    tf.config.set_visible_devices(gpus, "GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        return 0, (0, 0)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return len(gpus), details.get("compute_capability", (0, 0))
+
+
+def _jax(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int]]:
+    if params.deterministic:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    if params.device == "cpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    # Else it takes three quarters of a GPU's memory at once, and no second model trains beside it.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    devices = [device for device in jax.devices() if device.platform == "gpu"]
+    gpus = _allowed(devices, params, settings)
+    if not gpus:
+        return 0, (0, 0)
+    jax.config.update("jax_default_device", gpus[0])
+    major, minor = str(gpus[0].compute_capability).split(".")
+    return len(gpus), (int(major), int(minor))
+
+
+def _torch(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int]]:
+    if params.deterministic:
+        # cuBLAS needs this to be deterministic, and reads it once.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.set_num_threads(params.threads)
+    torch.use_deterministic_algorithms(params.deterministic)
+    gpus = _allowed(list(range(torch.cuda.device_count())), params, settings)
+    if not gpus:
+        if torch.cuda.is_available():
+            os.environ["KERAS_TORCH_DEVICE"] = "cpu"  # read when Keras is imported
+        return 0, (0, 0)
+    torch.cuda.set_device(gpus[0])
+    return len(gpus), torch.cuda.get_device_capability(gpus[0])
+
+
+def _allowed(gpus: list[Any], params: RuntimeParams, settings: Settings) -> list[Any]:
+    """The one GPU to use, or none."""
+    if params.device == "cpu" or not gpus:
+        return []
+    index = settings.device_index or 0
+    if index >= len(gpus):
+        raise PipelineError(
+            f"MONUSEG_DEVICE_INDEX: {index}, but there are {len(gpus)} GPUs; they count from 0"
+        )
+    return [gpus[index]]
+
+
+_BACKENDS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}

@@ -1,0 +1,1 @@
+"""U-Net (Ronneberger et al. 2015)."""

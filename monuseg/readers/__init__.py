@@ -1,0 +1,1 @@
+"""Other people's files: raster images and annotations."""

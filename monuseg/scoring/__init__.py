@@ -1,0 +1,1 @@
+"""Scores of pixels and nuclei, their intervals, and paired comparison."""

@@ -1,0 +1,50 @@
+"""Reading metrics/per_image/<row>.csv, which `stages.evaluate.summary` writes."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from monuseg.core.errors import PipelineError
+
+# What rows are compared in, in the order that it is shown.
+SCORES = ("dice", "iou", "aji", "pq", "dq", "sq")
+
+
+def read_scores(path: Path, split: str) -> pd.DataFrame:
+    """The scores of a row's images of one split.
+
+    Args:
+        path: of the table.
+        split: of the images.
+
+    Returns:
+        The columns `SCORES`, NaN where a score is undefined, indexed by the images' ids in order.
+
+    Raises:
+        PipelineError: the table is missing, is none of stage evaluate, or has no such image.
+    """
+    remedy = f"run `dvc repro evaluate@{path.stem}`"
+    try:
+        content = pd.read_csv(path, dtype={"id": str})
+    except FileNotFoundError as error:
+        raise PipelineError(f"{path} is missing; {remedy}") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path} is no CSV ({error}); delete it and {remedy}") from error
+    missing = [column for column in ("id", "split", *SCORES) if column not in content.columns]
+    if missing:
+        raise PipelineError(f"{path} has no column {missing[0]!r}; name a table of stage evaluate")
+    found = content[content["split"] == split].set_index("id").sort_index()
+    if found.empty:
+        raise PipelineError(f"{path} has no {split} image; add it to evaluate.splits")
+    if not found.index.is_unique:
+        twice = found.index[found.index.duplicated()][0]
+        raise PipelineError(f"{path} has {twice} twice; delete it and {remedy}")
+    try:
+        return found[list(SCORES)].astype(float)
+    except ValueError as error:
+        raise PipelineError(f"{path}: no number ({error}); delete it and {remedy}") from error
+
+
+def values(scores: pd.DataFrame, name: str) -> list[float | None]:
+    """A score of each image, None where it is undefined."""
+    return [None if pd.isna(value) else float(value) for value in scores[name]]

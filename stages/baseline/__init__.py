@@ -1,0 +1,1 @@
+"""Stage baseline: nuclei by colour deconvolution and Otsu's threshold."""

@@ -1,1 +1,0 @@
-"""From archives to images, masks and splits; imports no Keras."""

@@ -1,0 +1,1 @@
+"""Stage download: the archives of the chosen source, verified."""

@@ -1,0 +1,164 @@
+"""Block `dataset`: where the archives come from."""
+
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
+
+from pydantic import AfterValidator, Field, model_validator
+
+from monuseg.core.params import LARGEST_SEED, Block, Model
+
+
+def _written_as(pattern: str, meaning: str) -> AfterValidator:
+    """Texts that a pattern matches from end to end; `meaning` says which those are."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(f"must be {meaning}")
+        return text
+
+    return AfterValidator(check)
+
+
+Sha256 = Annotated[str, _written_as("[0-9a-f]{64}", "64 hexadecimal digits, a to f in lower case")]
+# A file name and nothing that leads out of data/archives.
+ArchiveName = Annotated[
+    str,
+    Field(max_length=200),
+    _written_as(
+        r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*\.zip",
+        "the name of a .zip file, without a folder and without a dot in front",
+    ),
+]
+DriveId = Annotated[
+    str, _written_as(r"[\w-]{10,200}", "a Google Drive id: letters, digits, - and _, 10 or more")
+]
+WebAddress = Annotated[
+    str, _written_as(r"https?://[^\s/]\S*", "an address that begins with http:// or https://")
+]
+# Longer than any server is silent, and more often than anybody waits for.
+Timeout = Annotated[float, Field(gt=0, le=86_400)]
+Retries = Annotated[int, Field(ge=0, le=1000)]
+
+
+Source = Literal["synthetic", "gdrive", "file", "url"]
+
+
+class SyntheticParams(Model):
+    """Block `dataset.synthetic`; see `stages.download.synthetic`.
+
+    Attributes:
+        seed: of all slides; each has a stream of its own.
+        train_images: slides in the training archive.
+        test_images: slides in the test archive.
+        height: of each slide, in pixels of 0.25 um.
+        width: likewise.
+        density: nuclei per area, relative to the organ's own; above 2 slides are full.
+        organs: names in `stages.download.synthetic.organs.ORGANS`, taken in turn in each archive.
+    """
+
+    seed: int = Field(ge=0, le=LARGEST_SEED)
+    train_images: int = Field(ge=1, le=10_000)
+    test_images: int = Field(ge=1, le=10_000)
+    height: int = Field(ge=32, le=4096)
+    width: int = Field(ge=32, le=4096)
+    density: float = Field(gt=0, le=3)
+    organs: list[str] = Field(min_length=1)
+
+
+class Archive(Model):
+    """A zip file that is fetched.
+
+    Attributes:
+        name: of the file in data/archives.
+        sha256: what its bytes must have; None prints that of what arrives, to be pinned.
+        size: in bytes, checked if given.
+    """
+
+    name: ArchiveName
+    sha256: Sha256 | None
+    size: int | None = Field(default=None, gt=0)
+
+
+class DriveArchive(Archive):
+    """An archive on Google Drive."""
+
+    id: DriveId
+
+
+class FileArchive(Archive):
+    """An archive that lies in the folder MONUSEG_ARCHIVES, where only its hash tells it."""
+
+    sha256: Sha256
+
+
+class UrlArchive(Archive):
+    """An archive on a web server."""
+
+    url: WebAddress
+
+
+AnyArchive = TypeVar("AnyArchive", bound=Archive)
+
+
+def _distinct(archives: list[AnyArchive]) -> list[AnyArchive]:
+    # Letter case does not tell files apart everywhere.
+    if len({archive.name.casefold() for archive in archives}) < len(archives):
+        raise ValueError("two archives have one name; rename one")
+    pinned = [archive.sha256 for archive in archives if archive.sha256]
+    if len(set(pinned)) < len(pinned):
+        raise ValueError("two archives have one sha256; remove one")
+    return archives
+
+
+class DriveParams(Model):
+    """Block `dataset.gdrive`; seconds without a byte, and attempts after the first."""
+
+    timeout: Timeout
+    retries: Retries
+    archives: Annotated[list[DriveArchive], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class FileParams(Model):
+    """Block `dataset.file`."""
+
+    archives: Annotated[list[FileArchive], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class UrlParams(Model):
+    """Block `dataset.url`; seconds without a byte, and attempts after the first."""
+
+    timeout: Timeout
+    retries: Retries
+    archives: Annotated[list[UrlArchive], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class DatasetParams(Block):
+    """Block `dataset`, reduced to the source in use: the other blocks are None.
+
+    Attributes:
+        source: which of the blocks below is in use.
+    """
+
+    key: ClassVar[str] = "dataset"
+
+    source: Source
+    synthetic: SyntheticParams | None = None
+    gdrive: DriveParams | None = None
+    file: FileParams | None = None
+    url: UrlParams | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if getattr(self, self.source) is None:
+            raise ValueError(f"source `{self.source}` needs the block `{self.source}:`; add it")
+        return self
+
+    @classmethod
+    def select(cls, content: dict[str, Any]) -> Any:
+        """The block without the sources that are not in use; unknown keys stay, to be refused."""
+        block = content[cls.key]
+        if not isinstance(block, dict):
+            return block
+        source = block.get("source")
+        idle = [name for name in get_args(Source) if name != source]
+        return {key: value for key, value in block.items() if key not in idle}

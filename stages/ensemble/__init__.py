@@ -1,0 +1,1 @@
+"""Stage ensemble: the mean of all models' probabilities."""

@@ -1,0 +1,1 @@
+"""Stage evaluate@ROW: one row's predictions scored against the masks."""

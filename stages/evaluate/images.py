@@ -1,0 +1,141 @@
+"""Scoring one image from its files; what parallel maps over images call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from monuseg.core.errors import PipelineError
+from monuseg.formats.images import Labels, read_labels, write_labels
+from monuseg.formats.manifest import APERIO_XML, SplitRecord
+from monuseg.formats.predictions import Probabilities, read_probabilities
+from monuseg.nuclei.watershed import NucleiSettings, certain, nuclei_from_predictions
+from monuseg.scoring.contingency import contingency
+from monuseg.scoring.instances import NucleusScores, aji, panoptic, score_nuclei
+from monuseg.scoring.pixels import PixelCounts, ProbabilityHistogram
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where the predictions to score and the truth lie.
+
+    Attributes:
+        predictions: the predictions folder.
+        classes: names of the predictions' channels, "nucleus" first.
+        masks: the folder of true label maps, `<id>.png`.
+    """
+
+    predictions: Path
+    classes: tuple[str, ...]
+    masks: Path
+
+    def read(self, image: str) -> tuple[Probabilities, Labels]:
+        """The predictions, (height, width, classes), and true labels, (height, width), of an image.
+
+        Raises:
+            PipelineError: a file is missing or damaged, or the two differ in size.
+        """
+        predictions = read_probabilities(self.predictions, image)
+        truth = read_labels(self.masks / f"{image}.png")
+        height, width, channels = predictions.shape
+        if (height, width) != truth.shape:
+            raise PipelineError(
+                f"{self.predictions / image}.npy: {height} x {width} "
+                f"pixels, but the mask has {truth.shape[0]} x {truth.shape[1]}; "
+                f"predict {self.predictions.name!r} again"
+            )
+        if channels != len(self.classes):
+            raise PipelineError(
+                f"{self.predictions / image}.npy: {channels} channels, but the classes are "
+                f"{', '.join(self.classes)}; predict {self.predictions.name!r} again"
+            )
+        return predictions, truth
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What is known of one scored image.
+
+    Attributes:
+        record: which image.
+        histogram: its predicted probabilities.
+        pixels: its pixels at the chosen threshold.
+        nuclei: scores of its nuclei; None where the annotation tells no nuclei apart.
+    """
+
+    record: SplitRecord
+    histogram: ProbabilityHistogram
+    pixels: PixelCounts
+    nuclei: NucleusScores | None
+
+
+def outlined(record: SplitRecord) -> bool:
+    """Whether single nuclei are annotated, so that scores of nuclei mean something."""
+    return record.annotation == APERIO_XML
+
+
+def histogram_of(record: SplitRecord, row: Row) -> ProbabilityHistogram:
+    """The histogram of one image's P(nucleus).
+
+    Raises:
+        PipelineError: see `Row.read`; or a probability is NaN or outside 0..1.
+    """
+    predictions, truth = row.read(record.id)
+    return _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")
+
+
+def candidate_scores(
+    record: SplitRecord, row: Row, candidates: Sequence[NucleiSettings]
+) -> list[tuple[float | None, float | None]]:
+    """The AJI and the PQ of one image under each of several settings.
+
+    Neighbours that differ in `min_probability` alone share one watershed.
+
+    Raises:
+        PipelineError: see `Row.read` and `nuclei_from_predictions`.
+    """
+    predictions, truth = row.read(record.id)
+    scores = []
+    for every, members in groupby(candidates, lambda one: replace(one, min_probability=0.0)):
+        labels = _nuclei(record, row, predictions, every)
+        for settings in members:
+            kept = certain(labels, predictions[..., 0], settings.min_probability)
+            table = contingency(truth, kept)
+            scores.append((aji(table), panoptic(table).pq))
+    return scores
+
+
+def score_image(
+    record: SplitRecord, row: Row, settings: NucleiSettings, nuclei: Path
+) -> ImageScores:
+    """Score one image and write its predicted nuclei to `<id>.png` in the folder `nuclei`.
+
+    Raises:
+        PipelineError: as `histogram_of` and `candidate_scores`.
+    """
+    predictions, truth = row.read(record.id)
+    histogram = _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")
+    labels = _nuclei(record, row, predictions, settings)
+    write_labels(nuclei / f"{record.id}.png", labels)
+    return ImageScores(
+        record=record,
+        histogram=histogram,
+        pixels=histogram.at(settings.threshold),
+        nuclei=score_nuclei(truth, labels) if outlined(record) else None,
+    )
+
+
+def _histogram(probability: Probabilities, truth: Labels, path: Path) -> ProbabilityHistogram:
+    try:
+        return ProbabilityHistogram.of(probability, truth > 0)
+    except ValueError as error:
+        raise PipelineError(f"{path}: {error}; predict {path.parent.name!r} again") from error
+
+
+def _nuclei(
+    record: SplitRecord, row: Row, predictions: Probabilities, settings: NucleiSettings
+) -> Labels:
+    try:
+        return nuclei_from_predictions(predictions, row.classes, settings)
+    except PipelineError as error:
+        raise PipelineError(f"{row.predictions / record.id}.npy: {error}") from error

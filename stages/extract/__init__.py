@@ -1,0 +1,1 @@
+"""Stage extract: archives of any known layout to one plain folder."""

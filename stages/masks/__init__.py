@@ -1,0 +1,1 @@
+"""Stage masks: annotations to instance label maps."""

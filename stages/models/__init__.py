@@ -1,1 +1,0 @@
-"""The networks, a file each, looked up by name."""

@@ -1,1 +1,0 @@
-"""params.yaml and the environment as validated models, a module a block."""

@@ -1,0 +1,1 @@
+"""Stage predict@MODEL: a trained model applied to whole images."""

@@ -1,0 +1,43 @@
+"""Stage `predict@MODEL`: apply a trained model to whole images, data/predictions/MODEL/."""
+
+import argparse
+import sys
+
+from tqdm import tqdm
+
+from monuseg.core.command import parser, run
+from monuseg.core.files import replacing_folder
+from monuseg.core.paths import MODELS, PREDICTIONS, RAW, SPLITS
+from monuseg.formats.images import read_rgb
+from monuseg.formats.manifest import SplitRecord, read_records
+from monuseg.formats.predictions import write_output, write_probabilities
+from monuseg.inference.params import PredictParams
+from monuseg.inference.stain import NORMALISATIONS
+from monuseg.inference.views import predict_augmented
+from monuseg.models.shared import backend
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the probabilities of each image of data/splits.csv."""
+    params = PredictParams.load()
+    backend.configure(params, seed=0)
+    # Only now, since these import Keras, and Keras reads its backend when it is imported.
+    from monuseg.inference.forward import forward_of
+    from monuseg.models.shared import registry, store
+
+    model, card = store.load(MODELS, arguments.model)
+    forward = forward_of(model, card.scaling)
+    divisor = registry.architecture(card.model).divisor
+    records = read_records(SPLITS, SplitRecord)
+    with replacing_folder(PREDICTIONS / arguments.model) as folder:
+        write_output(folder, card.classes, probabilities=True)
+        for record in tqdm(records, desc="predict", disable=not sys.stderr.isatty()):
+            image = NORMALISATIONS[card.stain_normalisation](read_rgb(RAW / f"{record.id}.tif"))
+            probabilities = predict_augmented(forward, image, params, divisor=divisor)
+            write_probabilities(folder, record.id, probabilities)
+
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument("model", help="name of a trained model, such as unet")
+    run(main, command.parse_args())

@@ -1,0 +1,1 @@
+"""Stage report: the page of tables, curves and pictures."""

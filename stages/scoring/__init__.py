@@ -1,1 +1,0 @@
-"""Scores of pixels and of nuclei; imports no Keras."""

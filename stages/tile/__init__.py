@@ -1,0 +1,1 @@
+"""Stage tile: images to splits, padded arrays and windows."""

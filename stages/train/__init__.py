@@ -1,0 +1,1 @@
+"""Stage train@MODEL: one model trained on the training tiles."""

@@ -1,0 +1,95 @@
+"""The key of a training: the same for two only if both end in the same bytes."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import stages
+from monuseg.core.files import sha256_of
+
+PACKAGE = Path(stages.__file__).resolve().parent
+# What its packages compute is what the stages compute; see the file itself.
+COMPUTE = Path("requirements-compute.txt")
+REQUIREMENT = re.compile(r"^[A-Za-z0-9._-]+", re.MULTILINE)
+PROCESSOR = re.compile(r"^model name\s*: (.*)$", re.MULTILINE)
+
+
+def training_key(
+    facts: Sequence[Any],
+    initial: Iterable[npt.NDArray[np.generic]],
+    folders: Iterable[Path],
+) -> str:
+    """A SHA-256 of all that decides the bytes that a training ends in.
+
+    Beside the arguments these are the project's code as loaded so far, so call it when all is
+    imported, the versions of what computes, and the processor.
+
+    Args:
+        facts: what JSON can hold: parameters, and what the backend made of them.
+        initial: the variables that training starts from, whatever they were made of: a seed, or a
+            file of pre-trained weights.
+        folders: of the data.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    parts: list[Any] = [facts, _versions(), _processor(), code()]
+    parts += [{path.name: _contents(path)} for path in folders]
+    digest.update(json.dumps(parts, sort_keys=True).encode())
+    for array in initial:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def code() -> dict[str, str]:
+    """SHA-256 of each of the project's modules that is loaded, by its path in the package."""
+    files = {
+        Path(file).resolve()
+        for module in list(sys.modules.values())
+        if (file := getattr(module, "__file__", None))
+    }
+    return {
+        file.relative_to(PACKAGE).as_posix(): sha256_of(file)
+        for file in sorted(files)
+        if file.is_relative_to(PACKAGE)
+    }
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file, by its path in the folder."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    """The installed versions of the packages that can change the bytes; None if there is none."""
+    found: dict[str, str | None] = {}
+    for name in REQUIREMENT.findall(COMPUTE.read_text(encoding="utf-8")):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _processor() -> list[str]:
+    """The kind of processor: libraries choose their instructions, and so their roundings, by it."""
+    try:
+        models = PROCESSOR.findall(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        models = []
+    return [platform.machine(), *sorted(set(models))]

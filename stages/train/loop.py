@@ -1,0 +1,237 @@
+"""The training loop: batches in, best weights and a history out."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from monuseg.formats.tiles import TiledImage
+from monuseg.inference.forward import forward_of
+from stages.train.batches import Batches
+from stages.train.checkpoint import Checkpoint, State
+from stages.train.deep_supervision import supervised, supervised_objective
+from stages.train.losses import cross_entropy_dice
+from stages.train.params import TrainParams
+from stages.train.validation import validate
+
+# What weight decay leaves alone: these do not overfit, and shrinking them only slows learning.
+NOT_DECAYED = ["bias", "gamma", "beta"]
+
+HistoryRow = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of a training.
+
+    Attributes:
+        weights: what `Model.get_weights` gave at the end of `epoch`.
+        epoch: which one was kept, from 1.
+        history: a row an epoch; the validation columns are None without validation images.
+    """
+
+    weights: list[npt.NDArray[np.generic]]
+    epoch: int
+    history: list[HistoryRow]
+
+
+def compile_for_training(
+    model: Any,
+    params: TrainParams,
+    learning_rate: float,
+    *,
+    jit_compile: bool,
+    coarse: Mapping[str, int] | None = None,
+) -> Any:
+    """Give the model its optimizer and objective.
+
+    AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101) with a linear warm-up and a
+    cosine decay to zero at the last step, and with a moving average of the weights if asked for.
+
+    Args:
+        model: what is to be trained.
+        params: of the optimizer and the objective.
+        learning_rate: the highest.
+        jit_compile: whether XLA compiles it.
+        coarse: its layers for deep supervision, by `Architecture.coarse_features`; counts where
+            `params.deep_supervision` is not 0.
+
+    Returns:
+        What `fit` takes steps with: the model itself, or the model with further heads.
+    """
+    steps = params.epochs * params.steps_per_epoch
+    warmup = round(params.warmup * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else learning_rate,
+        decay_steps=steps - warmup,
+        warmup_target=learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=params.weight_decay,
+        global_clipnorm=params.clip_norm,
+        use_ema=params.ema_momentum > 0,
+        ema_momentum=params.ema_momentum,
+    )
+    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    weights = [params.output_weights.get(output, 1.0) for output in params.outputs]
+    if params.deep_supervision and coarse:
+        learner = supervised(model, coarse)
+        objective = supervised_objective(
+            params.dice_weight, weights, coarse, params.deep_supervision
+        )
+    else:
+        learner = model
+        objective = cross_entropy_dice(params.dice_weight, weights)
+    learner.compile(optimizer, objective, jit_compile=jit_compile)
+    return learner
+
+
+def fit(
+    model: Any,
+    batches: Batches,
+    validation: list[TiledImage],
+    params: TrainParams,
+    *,
+    scaling: str,
+    divisor: int,
+    progress: Callable[[HistoryRow], None],
+    checkpoint: Checkpoint | None = None,
+    learner: Any = None,
+) -> Trained:
+    """Train a compiled model.
+
+    With a checkpoint the state is saved after epochs, and where one is saved already, training goes
+    on after it and ends in the same weights and history as one that was not interrupted. Nothing
+    here draws random numbers but the batches, which are a function of (seed, global step), and the
+    model's layers, whose seeds are among its variables.
+
+    Args:
+        model: what is scored and kept.
+        batches: of the training images.
+        validation: images that choose the epoch; may be empty.
+        params: `epochs`, `steps_per_epoch` and `keep` are used.
+        scaling: of the model's inputs.
+        divisor: of the model's inputs.
+        progress: called with each epoch's row when it is done.
+        checkpoint: of this training.
+        learner: what `compile_for_training` made of the model; the model itself, if that is what
+            was compiled.
+    """
+    learner = learner or model
+    forward = forward_of(model, scaling)
+    carried = _restored(checkpoint, learner) if checkpoint else None
+    if carried is None:
+        carried = _Carried(weights=model.get_weights())
+    elif carried.epoch < params.epochs:
+        print(f"resuming at epoch {carried.epoch + 1} of {params.epochs}", flush=True)
+    else:
+        print(f"resuming after epoch {carried.epoch}, the last", flush=True)
+    for epoch in range(carried.epoch + 1, params.epochs + 1):
+        first = (epoch - 1) * params.steps_per_epoch
+        objectives = []
+        steps = tqdm(
+            batches.ahead(first, first + params.steps_per_epoch),
+            total=params.steps_per_epoch,
+            desc=f"epoch {epoch}/{params.epochs}",
+            disable=not sys.stderr.isatty(),
+        )
+        for inputs, targets in steps:
+            objectives.append(float(learner.train_on_batch(inputs, targets)))
+            steps.set_postfix(objective=f"{objectives[-1]:.4f}")
+        with _averaged(learner) if params.ema_momentum else nullcontext():
+            scores = validate(forward, validation, divisor) if validation else None
+            weights = model.get_weights()
+        row: HistoryRow = {
+            "epoch": epoch,
+            "learning_rate": float(learner.optimizer.learning_rate),
+            "objective": float(np.mean(objectives)),
+            "validation_loss": scores.loss if scores else None,
+            "validation_accuracy": scores.accuracy if scores else None,
+            "validation_dice": scores.dice if scores else None,
+        }
+        carried.epoch = epoch
+        carried.history.append(row)
+        progress(row)
+        if params.keep == "last" or scores is None:
+            carried.kept, carried.weights = epoch, weights
+        elif scores.dice > carried.kept_dice:
+            carried.kept, carried.weights = epoch, weights
+            carried.kept_dice = scores.dice
+        if checkpoint and checkpoint.due():
+            checkpoint.save(_state(carried, learner))
+    return Trained(weights=carried.weights, epoch=carried.kept, history=carried.history)
+
+
+@contextmanager
+def _averaged(model: Any) -> Iterator[None]:
+    """The model with the moving average of its weights, which its optimizer keeps."""
+    variables = model.trainable_variables
+    own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    model.optimizer.finalize_variable_values(variables)
+    # Now two variables share each array, where the backend has no variables of its own: on JAX
+    # prediction gives the model's away, and the optimizer's would be gone with it.
+    _assign(variables, [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables])
+    try:
+        yield
+    finally:
+        _assign(variables, own)
+
+
+def _assign(variables: Iterable[Any], arrays: Iterable[npt.NDArray[np.generic]]) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+@dataclass
+class _Carried:
+    """What one epoch hands to the next, beside the variables of model and optimizer.
+
+    A field is in the checkpoint because it is here, if JSON can hold it; arrays are named in
+    `_state` and `_restored`.
+
+    Attributes:
+        weights: those kept so far.
+        kept: the epoch that they are of.
+        kept_dice: its validation Dice, where it was chosen by that.
+        epoch: the last one finished.
+        history: a row for each that is.
+    """
+
+    weights: list[npt.NDArray[np.generic]]
+    kept: int = 0
+    kept_dice: float = -1.0
+    epoch: int = 0
+    history: list[HistoryRow] = field(default_factory=list)
+
+
+def _state(carried: _Carried, model: Any) -> State:
+    values = {name: value for name, value in vars(carried).items() if name != "weights"}
+    arrays = {"weights": carried.weights}
+    for owner, variables in _variables(model).items():
+        arrays[owner] = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    return State(values, arrays)
+
+
+def _restored(checkpoint: Checkpoint, model: Any) -> _Carried | None:
+    """What was carried when the checkpoint was saved, with the variables set to what they were."""
+    # Before its first step an optimizer has no variables that could be set.
+    model.optimizer.build(model.trainable_variables)
+    state = checkpoint.load()
+    if state is None:
+        return None
+    for owner, variables in _variables(model).items():
+        _assign(variables, state.arrays[owner])
+    return _Carried(weights=list(state.arrays["weights"]), **state.values)
+
+
+def _variables(model: Any) -> dict[str, list[Any]]:
+    """All that training changes: seeds of layers and statistics of normalisation are in it too."""
+    return {"model": model.variables, "optimizer": model.optimizer.variables}

@@ -1,1 +1,0 @@
-"""Batches, augmentation, losses and the loop."""

@@ -1,0 +1,86 @@
+"""Tests of `monuseg.core.errors`."""
+
+import copy
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from monuseg.core.errors import PipelineError, explained
+from monuseg.core.files import naming, replacing, replacing_folder
+
+
+def test_bad_input_is_told_as_it_is_in_one_line() -> None:
+    assert explained(PipelineError("a.xml: line 3:\n  malformed ")) == "a.xml: line 3: malformed"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "data/a.npy: no space left on its disk; free some"),
+        (errno.EDQUOT, "data/a.npy: the disk quota is used up; free some"),
+        (errno.EFBIG, "data/a.npy: more bytes than a file may have; raise the limit"),
+        (errno.EROFS, "data/a.npy: on a read-only file system; make it writable"),
+        (errno.EACCES, "data/a.npy: permission denied; change the permissions"),
+        (errno.ENOENT, "data/a.npy: no such file or folder; if a stage makes it"),
+        (errno.EMFILE, "data/a.npy: too many open files; raise the limit"),
+        (errno.ELOOP, f"data/a.npy: {os.strerror(errno.ELOOP)}"),
+    ],
+)
+def test_an_error_of_the_system_names_file_and_remedy(number: int, said: str) -> None:
+    assert explained(OSError(number, os.strerror(number), "data/a.npy")).startswith(said)
+
+
+def test_an_error_without_a_file_or_number_is_told_as_it_is() -> None:
+    assert explained(OSError(errno.ENOSPC, "x")).startswith("a file that the system does not name:")
+    assert explained(OSError("no\nnumber")) == "no number"
+    assert explained(OSError(errno.ENOENT, "x", b"caf\xe9")).startswith("caf\ufffd: no such file")
+
+
+def full(*name: str) -> OSError:
+    return OSError(errno.ENOSPC, "No space left on device", *name)
+
+
+def test_a_full_disk_names_what_was_being_written(tmp_path: Path) -> None:
+    for writer in (replacing, replacing_folder):
+        with pytest.raises(OSError, match="No space") as caught, writer(tmp_path / "out"):
+            raise full()
+        assert caught.value.filename == str(tmp_path / "out")
+        # As it comes back from another process: a copy takes the way of a pickle.
+        assert copy.copy(caught.value).filename == str(tmp_path / "out")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_name_is_told_as_the_final_one(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="No space") as caught,
+        replacing_folder(tmp_path / "out") as folder,
+        replacing(folder / "part/a.csv") as temporary,
+    ):
+        raise full(str(temporary))
+    assert caught.value.filename == str(tmp_path / "out/part/a.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_of_another_file_stays(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, naming(tmp_path / "out"):
+        Path("data/raw/no.tif").read_bytes()
+    assert caught.value.filename == "data/raw/no.tif"
+    with pytest.raises(OSError, match="requested") as unnumbered, naming(tmp_path / "out"):
+        raise OSError("5 requested and 0 written")
+    assert unnumbered.value.filename is None
+
+
+def test_of_a_copy_the_target_is_named(tmp_path: Path) -> None:
+    target = str(tmp_path / ".writing-abc/out/b.zip")
+    with pytest.raises(OSError, match="No space") as caught, naming(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device", "cache/a.zip", None, target)
+    assert explained(caught.value).startswith(f"{tmp_path}/out/b.zip: no space left on its disk")
+
+
+def test_a_folder_that_cannot_be_made_is_named_without_the_temporary_part(tmp_path: Path) -> None:
+    name = str(tmp_path / ".writing-abc")
+    with pytest.raises(OSError, match="Read-only") as caught, naming(tmp_path / "out"):
+        raise OSError(errno.EROFS, "Read-only file system", name)
+    assert caught.value.filename == str(tmp_path / "out")

@@ -1,0 +1,150 @@
+"""Tests of `monuseg.core.files`."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monuseg.core.files import (
+    HASH_BLOCK,
+    read_json,
+    replacing,
+    replacing_folder,
+    sha256_of,
+    write_json,
+    write_text,
+)
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    mask: int = request.param
+    before = os.umask(mask)
+    yield mask
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "model.weights.h5"
+    with replacing(path) as temporary:
+        assert temporary.name.endswith(".weights.h5")
+        temporary.write_text("first")
+        assert not path.exists()
+    with replacing(path) as temporary:
+        assert not temporary.exists()
+        temporary.write_text("second")
+        assert path.read_text() == "first"
+    assert path.read_text() == "second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("there", [False, True])
+def test_an_error_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, error: type[BaseException], there: bool
+) -> None:
+    path = tmp_path / "a.csv"
+    if there:
+        path.write_text("old")
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert [p.read_text() for p in tmp_path.iterdir()] == (["old"] if there else [])
+
+
+def test_a_file_that_was_never_written_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_folder_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "masks"
+    for name in ("first", "second"):
+        with replacing_folder(path) as temporary:
+            assert list(temporary.iterdir()) == []
+            (temporary / name).mkdir()
+            (temporary / name / "x").write_text(name)
+    # What the first run wrote is gone.
+    assert [p.relative_to(path.parent).as_posix() for p in sorted(path.parent.rglob("*"))] == [
+        "masks",
+        "masks/second",
+        "masks/second/x",
+    ]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path, there: bool) -> None:
+    path = tmp_path / "masks"
+    if there:
+        path.mkdir()
+        (path / "x").write_text("old")
+    with pytest.raises(ValueError, match="on purpose"), replacing_folder(path) as temporary:
+        (temporary / "x").write_text("half")
+        raise ValueError("on purpose")
+    found = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")}
+    assert found == ({"masks", "masks/x"} if there else set())
+    assert not there or (path / "x").read_text() == "old"
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"
+
+
+def test_files_and_folders_have_the_permissions_that_the_user_gives(
+    tmp_path: Path, umask: int
+) -> None:
+    write_text(tmp_path / "new" / "a.txt", "x")
+    with replacing_folder(tmp_path / "folder") as temporary:
+        (temporary / "b").write_text("x")
+    assert mode(tmp_path / "new" / "a.txt") == mode(tmp_path / "folder" / "b") == 0o666 & ~umask
+    assert mode(tmp_path / "new") == mode(tmp_path / "folder") == 0o777 & ~umask
+
+
+def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "µm\nß\n")
+    assert (tmp_path / "a").read_bytes() == b"\xc2\xb5m\n\xc3\x9f\n"
+
+
+def test_json_comes_back_as_it_was_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    content = {"z": [1, 2.5, None, True], "a": {"µ": "ß"}}
+    write_json(path, content)
+    assert read_json(path) == content
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith('{\n  "z": [')
+    assert text.endswith("}\n")
+    assert '"µ": "ß"' in text
+    assert list(json.loads(text)) == ["z", "a"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_json_has_neither_nan_nor_infinity(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"dice": [0.5, value]})
+    assert read_json(path) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("size", [0, 1, HASH_BLOCK, HASH_BLOCK + 1])
+def test_sha256_is_of_all_bytes(tmp_path: Path, size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    (tmp_path / "a").write_bytes(content)
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()

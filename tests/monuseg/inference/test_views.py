@@ -1,0 +1,100 @@
+"""Test-time augmentation: every view is brought back to the image's own pixels."""
+
+import numpy as np
+import pytest
+
+from monuseg.inference.params import PredictParams
+from monuseg.inference.views import mean_over_views, predict_augmented, views_of
+
+ALL = views_of(flips=True, rotations=True)
+
+
+def brightness(pixels: np.ndarray) -> np.ndarray:
+    return (pixels[..., :1] / np.float32(255)).astype(np.float32)
+
+
+def random_image(height: int = 23, width: int = 31) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("flips", "rotations", "number"), [(0, 0, 1), (1, 0, 4), (1, 1, 8)])
+def test_no_two_views_are_the_same(flips: int, rotations: int, number: int) -> None:
+    image, seen = random_image(24, 24), []
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels.tobytes())
+        return brightness(pixels)
+
+    views = views_of(flips=bool(flips), rotations=bool(rotations))
+    mean_over_views(predict, image, views=views, scales=[1.0])
+    assert seen[0] == image.tobytes()
+    assert len(set(seen)) == len(seen) == number
+
+
+def test_views_come_back_to_where_they_were() -> None:
+    image = random_image()
+    found = mean_over_views(brightness, image, views=ALL, scales=[1.0])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, brightness(image), atol=1e-6)
+
+
+def test_flips_are_the_image_and_its_mirror_images() -> None:
+    image, seen = random_image(), []
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels)
+        return brightness(pixels)
+
+    mean_over_views(predict, image, views=views_of(flips=True, rotations=False), scales=[1.0])
+    expected = [image, image[:, ::-1], image[::-1], image[::-1, ::-1]]
+    assert {view.tobytes() for view in seen} == {view.tobytes() for view in expected}
+
+
+def test_what_a_network_gets_wrong_on_one_side_is_averaged_out() -> None:
+    def left_half(pixels: np.ndarray) -> np.ndarray:
+        answer = np.zeros((*pixels.shape[:2], 1), np.float32)
+        answer[:, : pixels.shape[1] // 2] = 1
+        return answer
+
+    found = mean_over_views(left_half, random_image(16, 16), views=ALL, scales=[1.0])
+    assert found == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.8, 1.5])
+def test_other_sizes_come_back_to_the_images(scale: float) -> None:
+    rows, columns = np.mgrid[:60, :84]
+    image = np.repeat((rows + columns)[..., np.newaxis], 3, axis=2).astype(np.uint8)
+    sizes = []
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        sizes.append(pixels.shape[:2])
+        return np.repeat(brightness(pixels), 2, axis=2)
+
+    upright = views_of(flips=False, rotations=False)
+    found = mean_over_views(predict, image, views=upright, scales=[scale])
+    assert sizes == [(round(60 * scale), round(84 * scale))]
+    assert found.shape == (60, 84, 2)
+    np.testing.assert_allclose(found[4:-4, 4:-4, 1], brightness(image)[4:-4, 4:-4, 0], atol=0.01)
+
+
+def test_sizes_count_alike() -> None:
+    def large(pixels: np.ndarray) -> np.ndarray:
+        return np.full((*pixels.shape[:2], 1), float(pixels.shape[0] > 20), np.float32)
+
+    found = mean_over_views(large, random_image(20, 20), views=ALL, scales=[0.5, 1.0, 1.5, 2.0])
+    assert found == pytest.approx(0.5)
+
+
+def test_the_block_predict_says_which() -> None:
+    seen = []
+
+    def forward(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels.shape)
+        return brightness(pixels)
+
+    update = {"window": 64, "overlap": 16, "flips": True, "rotations": True, "scales": [1.0, 0.5]}
+    params = PredictParams.load().model_copy(update=update)
+    found = predict_augmented(forward, random_image(32, 64), params, divisor=16)
+    assert found.shape == (32, 64, 1)
+    assert seen[:8].count((1, 32, 64, 3)) == seen[:8].count((1, 64, 32, 3)) == 4
+    assert seen[8:].count((1, 16, 32, 3)) == seen[8:].count((1, 32, 16, 3)) == 4

@@ -1,0 +1,82 @@
+"""Weights and card on disk: alone enough to rebuild the model, and the same bytes each time."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from monuseg.core.errors import PipelineError
+from monuseg.models.shared import store
+
+CARD = store.Card(
+    model="unet",
+    params={"width": 2, "learning_rate": 0.001},
+    classes=["nucleus"],
+    scaling="symmetric",
+    um_per_pixel=0.25,
+    epoch=1,
+    seed=1,
+    versions={},
+)
+
+SAVE = """
+import sys
+from pathlib import Path
+import keras
+keras.utils.set_random_seed(3)
+from monuseg.models.shared import store
+for _ in range(int(sys.argv[2])):  # what was built before must not show in the file
+    keras.Sequential([keras.layers.Dense(1)])
+params = {"width": 2, "learning_rate": 0.001}
+card = store.Card("unet", params, ["nucleus"], "symmetric", 0.25, 1, 1, {})
+weights = [w * 0 + i for i, w in enumerate(store.build(card).get_weights())]
+store.save(Path(sys.argv[1]), card, weights)
+"""
+
+
+def test_a_saved_model_computes_the_same_after_loading(tmp_path: Path) -> None:
+    model = store.build(CARD)
+    store.save(tmp_path, CARD, model.get_weights())
+    loaded, card = store.load(tmp_path, "unet")
+    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    np.testing.assert_array_equal(model.predict_on_batch(image), loaded.predict_on_batch(image))
+    assert card == CARD
+
+
+def test_only_weights_are_stored_not_the_optimizer(tmp_path: Path) -> None:
+    model = store.build(CARD)
+    model.compile("adam", "mse")
+    model.train_on_batch(np.zeros((1, 16, 16, 3)), np.zeros((1, 16, 16, 1)))
+    store.save(tmp_path, CARD, model.get_weights())
+    with h5py.File(tmp_path / "unet.weights.h5") as file:
+        assert "optimizer" not in file
+
+
+def test_processes_that_built_other_things_before_write_the_same_bytes(tmp_path: Path) -> None:
+    digests = set()
+    for built_before in (0, 3):
+        folder = tmp_path / str(built_before)
+        subprocess.run(
+            [sys.executable, "-c", SAVE, str(folder), str(built_before)],
+            check=True,
+            capture_output=True,
+        )
+        digests.add(hashlib.sha256((folder / "unet.weights.h5").read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_weights_of_another_width_are_refused_by_name(tmp_path: Path) -> None:
+    store.save(tmp_path, CARD, store.build(CARD).get_weights())
+    card_file = tmp_path / "unet.json"
+    card_file.write_text(card_file.read_text().replace('"width": 2', '"width": 3'))
+    with pytest.raises(PipelineError, match=r"unet\.weights\.h5 does not fit"):
+        store.load(tmp_path, "unet")
+
+
+def test_a_missing_file_names_the_stage_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"dvc repro train@unet"):
+        store.load(tmp_path, "unet")

@@ -1,0 +1,56 @@
+"""Stage `ensemble`: the mean of probabilities, on made predictions."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monuseg.core.errors import PipelineError
+from monuseg.core.paths import PREDICTIONS, SPLITS
+from monuseg.formats.manifest import SplitRecord, write_records
+from monuseg.formats.predictions import (
+    read_output,
+    read_probabilities,
+    write_output,
+    write_probabilities,
+)
+from stages.ensemble import __main__ as ensemble
+
+SetParams = Callable[[dict[str, object]], None]
+
+
+def predict(model: str, values: np.ndarray, classes: list[str]) -> None:
+    folder = PREDICTIONS / model
+    folder.mkdir(parents=True)
+    write_output(folder, classes, probabilities=True)
+    write_probabilities(folder, "a", values)
+
+
+@pytest.fixture
+def maps(set_params: SetParams) -> list[np.ndarray]:
+    """Probabilities of two models for one image of data/splits.csv."""
+    set_params({"models": ["unet", "segnet"]})
+    Path("data").mkdir()
+    write_records(SPLITS, [SplitRecord("a", "liver", "test", 0.25, "aperio-xml")])
+    generator = np.random.default_rng(0)
+    return [generator.random((5, 7, 1)).astype(np.float16) for _ in range(2)]
+
+
+def test_each_pixel_is_the_mean_over_models(maps: list[np.ndarray]) -> None:
+    for model, values in zip(["unet", "segnet"], maps, strict=True):
+        predict(model, values, ["nucleus"])
+    ensemble.main(argparse.Namespace())
+    found = read_probabilities(PREDICTIONS / "ensemble", "a")
+    expected = np.mean([values.astype(np.float64) for values in maps], axis=0)
+    np.testing.assert_allclose(found, expected, atol=5e-4)
+    assert read_output(PREDICTIONS / "ensemble") == read_output(PREDICTIONS / "unet")
+
+
+def test_models_of_other_classes_are_not_averaged(maps: list[np.ndarray]) -> None:
+    predict("unet", maps[0], ["nucleus"])
+    predict("segnet", np.repeat(maps[1], 2, axis=2), ["nucleus", "boundary"])
+    with pytest.raises(PipelineError, match=r"segnet has classes nucleus, boundary"):
+        ensemble.main(argparse.Namespace())
+    assert not (PREDICTIONS / "ensemble").exists()

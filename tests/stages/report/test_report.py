@@ -1,0 +1,422 @@
+"""The stage `report` and the command `reference`, on a small run's files."""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from monuseg.core.command import run
+from monuseg.core.errors import PipelineError
+from monuseg.formats.images import write_labels, write_rgb
+from monuseg.formats.manifest import SplitRecord, write_records
+from stages.report import __main__ as report
+from stages.report.reference import read_references
+from tools import compare, reference
+
+ROOT = Path(__file__).resolve().parents[3]
+DRAWN = ("SYN-colon-0001", "SYN-colon-0002", "SYN-colon-0003", "SYN-colon-0004")
+REAL = tuple(f"TCGA-{name}" for name in ("AA", "BB", "CC", "DD"))
+
+SCORES = {"loss": 0.31, "accuracy": 0.91, "f1": 0.78, "dice": 0.7712, "iou": 0.64}
+NUCLEI = {"aji": 0.551, "pq": 0.532}
+SPLITS = ("train", "validation", "test", "test")
+CALIBRATION = {
+    "expected_calibration_error": 0.0314,
+    "bins": [
+        {
+            "low": 0.0,
+            "high": 0.1,
+            "pixels": 900,
+            "mean_probability": 0.02,
+            "nucleus_fraction": 0.05,
+        },
+        {
+            "low": 0.9,
+            "high": 1.0,
+            "pixels": 100,
+            "mean_probability": 0.95,
+            "nucleus_fraction": 0.9,
+        },
+    ],
+}
+INTERVALS = {"dice_lo": 0.751, "dice_hi": 0.792, "aji_lo": 0.5, "aji_hi": 0.6}
+
+
+def write(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_per_image(
+    folder: Path, row: str, gain: float, ids: tuple[str, ...], scored: list[str]
+) -> None:
+    path = folder / "metrics/per_image" / f"{row}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["id,split,organ,dice,iou,aji,pq,dq,sq"]
+    for image, split in zip(ids, SPLITS, strict=True):
+        if split in scored:
+            lines.append(f"{image},{split},colon,{0.77 + gain},0.64,{0.55 + gain},0.53,0.7,0.8")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def build(folder: Path, ids: tuple[str, ...] = DRAWN, *, scored: tuple[str, ...] = SPLITS) -> None:
+    """A run's files: one model and the baseline, one image each for training and validation."""
+    (folder / "params.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "models": ["unet"],
+                "dataset": {"source": "synthetic"},
+                "tile": {"protocol": "archive"},
+                "train": {"backend": "tensorflow", "device": "auto"},
+                "intervals": {"resamples": 100, "seed": 1},
+                "report": {"overlays": 2},
+            }
+        ),
+        encoding="utf-8",
+    )
+    for row, gain in (("unet", 0.02), ("otsu", 0.0)):
+        splits = [split for split in ("train", "validation", "test") if split in scored]
+        better = {name: value + gain for name, value in {**SCORES, **NUCLEI}.items()}
+        scores = {split: dict(better) for split in splits}
+        if "test" in scored:
+            scores["test"] |= INTERVALS
+        write(folder / "metrics" / f"{row}.json", scores)
+        detail: dict[str, dict[str, object]] = {
+            split: {"pixel_dice": 0.9512, "dq": 0.7, "organs": {"colon": {"images": 1, **better}}}
+            for split in splits
+        }
+        if row == "unet":
+            for split in splits:
+                detail[split]["calibration"] = CALIBRATION
+        write_per_image(folder, row, gain, ids, splits)
+        write(folder / "metrics/detail" / f"{row}.json", {**detail, "settings": {"threshold": 0.5}})
+    (folder / "metrics/history").mkdir(parents=True)
+    (folder / "metrics/history/unet.csv").write_text(
+        "epoch,learning_rate,objective,validation_loss,validation_accuracy,validation_dice\n"
+        "1,0.001,0.9,0.5,0.8,0.61\n2,0.001,0.7,0.4,0.85,0.72\n3,0.001,0.65,0.42,0.84,0.71\n",
+        encoding="utf-8",
+    )
+    write_records(
+        folder / "data/splits.csv",
+        [
+            SplitRecord(image, "colon", split, 0.25, "aperio-xml")
+            for image, split in zip(ids, SPLITS, strict=True)
+        ],
+    )
+    for name in ("data/raw", "data/masks", "data/nuclei/unet"):
+        (folder / name).mkdir(parents=True)
+    random = np.random.default_rng(1)
+    for image in ids:
+        write_rgb(
+            folder / f"data/raw/{image}.tif", random.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+        )
+        labels = np.zeros((40, 50), np.uint16)
+        labels[5:15, 5:15], labels[20:30, 20:40] = 1, 2
+        write_labels(folder / f"data/masks/{image}.png", labels)
+        write_labels(folder / f"data/nuclei/unet/{image}.png", np.roll(labels, 2, axis=1))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    build(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def written(folder: Path) -> tuple[str, str]:
+    report.main(argparse.Namespace())
+    metrics = folder / "metrics"
+    return (metrics / "report.md").read_text("utf-8"), (metrics / "report.html").read_text("utf-8")
+
+
+def keep(name: str = "real-run", description: str = "A real run.", device: str = "") -> None:
+    reference.main(argparse.Namespace(name=name, description=description, device=device))
+
+
+class Page(HTMLParser):
+    """Collects every address that a page refers to, and whether elements are balanced."""
+
+    VOID = frozenset({"meta", "img", "br", "link"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.resources: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element that is closed later, unless it is void."""
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self._attributes(tag, attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element of SVG that closes itself."""
+        self.tags.add(tag)
+        self._attributes(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        """The element opened last must be the one that ends."""
+        assert self.open.pop() == tag
+
+    def _attributes(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in {"src", "srcset", "data", "poster", "action", "xlink:href"} or (
+                name == "href" and tag != "a"
+            ):
+                self.resources.append(value or "")
+            elif name == "href":
+                self.links.append(value or "")
+            elif name == "id":
+                self.ids.append(value or "")
+
+
+def test_page_needs_nothing_from_outside(project: Path) -> None:
+    _, html = written(project)
+    page = Page()
+    page.feed(html)
+    page.close()
+    assert page.open == []
+    assert page.resources
+    assert [uri for uri in page.resources if not uri.startswith(("data:image/", "#"))] == []
+    assert page.tags.isdisjoint({"script", "link", "iframe", "object", "embed"})
+    for outside in ("@import", "url(http", "url(//"):
+        assert outside not in html
+    # Figures share one page: an id may stand in it once, and every reference must find one.
+    assert len(page.ids) == len(set(page.ids))
+    inner = [uri[1:] for uri in [*page.resources, *page.links] if uri.startswith("#")]
+    assert set(inner) <= set(page.ids)
+
+
+def test_two_processes_write_the_same_bytes(project: Path, tmp_path: Path) -> None:
+    made = []
+    for seed in ("1", "2"):
+        subprocess.run(
+            [sys.executable, "-m", "stages.report"],
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+        )
+        made.append(
+            [
+                hashlib.sha256((project / "metrics" / name).read_bytes()).hexdigest()
+                for name in ("report.md", "report.html")
+            ]
+        )
+    assert made[0] == made[1]
+
+
+def test_overlays_show_the_test_images_of_each_learned_row(project: Path) -> None:
+    markdown, html = written(project)
+    assert "`SYN-colon-0003`" in markdown
+    assert "`SYN-colon-0004`" in markdown
+    # An image as it is, one with outlines, one of errors; the baseline has none.
+    assert html.count("<img") == 2 * 3
+    assert html.count("data:image/webp;base64,") == 4
+    assert html.count("data:image/png;base64,") == 2
+
+
+def test_without_scored_test_images_the_report_is_about_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, scored=("train", "validation"))
+    monkeypatch.chdir(tmp_path)
+    markdown, html = written(tmp_path)
+    assert "The test images are not scored in this run" in markdown
+    assert "**Validation, 1 image**" in markdown
+    assert "<code>SYN-colon-0002</code>" in html
+    assert "SYN-colon-0003" not in html
+    assert "these are its validation images, on which choices were made" in markdown
+    assert "| U-Net | Otsu | too few images | too few images | too few images |" in markdown
+    assert "Not scored in this run: test images." in markdown
+    assert "| Method | Validation |\n| --- | ---: |\n| U-Net | 0.031 |" in markdown
+
+
+def test_of_test_images_alone_all_is_said_that_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, scored=("test",))
+    monkeypatch.chdir(tmp_path)
+    markdown, _ = written(tmp_path)
+    assert "**Differences, test, 2 images**" in markdown
+    assert "Not scored in this run: validation images." in markdown
+
+
+def test_of_training_images_alone_no_method_is_called_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, scored=("train",))
+    monkeypatch.chdir(tmp_path)
+    markdown, _ = written(tmp_path)
+    assert "Training images alone are scored in this run" in markdown
+    assert "Not scored in this run: validation and test images." in markdown
+    assert "**Differences" not in markdown
+    assert "**Dice by organ, training**" in markdown
+
+
+def test_differences_organs_and_calibration_stand_in_the_report(project: Path) -> None:
+    markdown, html = written(project)
+    assert (
+        "| U-Net | Otsu | **+0.0200 holds** (+0.0200 to +0.0200; higher on 2 of 2) | **+0.0200 "
+        "holds** (+0.0200 to +0.0200; higher on 2 of 2) | 0.0000 may be chance "
+    ) in markdown
+    assert "- **Dice holds**: U-Net above Otsu." in markdown
+    assert "- **PQ may be chance**: U-Net and Otsu." in markdown
+    assert "100 resamples of 2 images, seed 1." in markdown
+    assert "**Take “holds” as a hint.** 2 images are too few" in markdown
+    assert "**U-Net is above the baseline, which may be chance in PQ**" in markdown
+    assert "| colon | 1 | **0.571** | 0.551 |" in markdown
+    assert "| U-Net | 0.031 | 0.031 |" in markdown
+    assert 'aria-label="Claimed against observed shares of nucleus"' in html
+
+
+def test_drawn_slides_are_said_to_be_no_tissue(project: Path) -> None:
+    for text in written(project):
+        assert "This run is of drawn slides." in text
+        assert "None of its 4 images is tissue" in text
+        assert "this run (other slides)" in text
+
+
+def test_real_slides_get_no_such_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path, REAL)
+    monkeypatch.chdir(tmp_path)
+    for text in written(tmp_path):
+        assert "drawn slides" not in text
+        assert "These are not MoNuSeg's slides" not in text
+        assert "other slides" not in text
+
+
+def test_one_foreign_slide_among_real_ones_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, (*REAL[:3], "slide-7"))
+    monkeypatch.chdir(tmp_path)
+    for text in written(tmp_path):
+        assert "1 of this run's 4 images are none of the challenge's" in text
+        assert "this run (other slides)" in text
+
+
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [
+        ("metrics/unet.json", "dvc repro evaluate@unet"),
+        ("metrics/otsu.json", "dvc repro evaluate@otsu"),
+        ("metrics/detail/unet.json", "dvc repro evaluate@unet"),
+        ("metrics/per_image/otsu.csv", "dvc repro evaluate@otsu"),
+        ("metrics/history/unet.csv", "dvc repro train@unet"),
+        ("data/splits.csv", "dvc repro tile"),
+        ("data/raw/SYN-colon-0003.tif", "dvc repro extract"),
+        ("data/masks/SYN-colon-0004.png", "dvc repro masks"),
+        ("data/nuclei/unet/SYN-colon-0003.png", "dvc repro evaluate@unet"),
+    ],
+)
+def test_a_missing_input_is_one_line(
+    project: Path, capsys: pytest.CaptureFixture[str], missing: str, remedy: str
+) -> None:
+    (project / missing).unlink()
+    with pytest.raises(SystemExit, match="1"):
+        run(report.main, argparse.Namespace(debug=False))
+    assert capsys.readouterr().err == f"error: {missing} is missing; run `{remedy}`\n"
+    assert not (project / "metrics/report.html").exists()
+
+
+def test_a_kept_run_stands_in_the_report(project: Path) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/b.zip").write_bytes(b"test")
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    write(project / "data/models/unet.json", {"versions": {"keras": "3.15.1"}})
+    keep(device="2 CPU cores")
+
+    [kept] = read_references(project / "metrics/reference")
+    assert [archive.name for archive in kept.dataset.archives] == ["a.zip", "b.zip"]
+    assert kept.dataset.archives[0].sha256 == hashlib.sha256(b"training").hexdigest()
+    assert kept.versions == {"unet": {"keras": "3.15.1"}}
+    assert (kept.backend, kept.device) == ("tensorflow", "2 CPU cores")
+    assert kept.params["report"] == {"overlays": 2}
+    assert list(kept.rows) == ["unet", "otsu"]
+    assert kept.rows["unet"]["test"] == {
+        **{name: value + 0.02 for name, value in {**SCORES, **NUCLEI}.items()},
+        **INTERVALS,
+        "pixel_dice": 0.9512,
+        "dq": 0.7,
+    }
+
+    for row in ("unet", "otsu"):
+        own, copied = (Path(folder, "per_image") for folder in ("metrics", "metrics/reference"))
+        assert (copied / "real-run" / f"{row}.csv").read_bytes() == (
+            own / f"{row}.csv"
+        ).read_bytes()
+
+    markdown, _ = written(project)
+    assert "| U-Net | 0.791 (0.751–0.792) | 0.660 | 0.930 | 0.571 (0.500–0.600) |" in markdown
+    assert "| here, `real-run` |" in markdown
+    assert "A real run. Protocol archive; Keras on tensorflow, 2 CPU cores; a.zip" in markdown
+
+
+def test_the_mean_of_one_model_is_no_row_of_a_kept_run(project: Path) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    for folder in (project / "metrics", project / "metrics/detail"):
+        shutil.copy(folder / "unet.json", folder / "ensemble.json")
+    keep()
+    [kept] = read_references(project / "metrics/reference")
+    assert list(kept.rows) == ["unet", "otsu"]
+
+
+def test_a_kept_run_of_other_test_images_stands_apart(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["tile"]["protocol"] = "kumar"
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    keep()
+    markdown, _ = written(project)
+    assert "here, `real-run`" not in markdown
+    assert "reference `real-run`" not in markdown
+    assert "**`real-run`, test images of protocol kumar**" in markdown
+
+
+def test_nothing_is_kept_of_a_run_without_scores_of_images(project: Path) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    (project / "metrics/per_image/otsu.csv").unlink()
+    with pytest.raises(PipelineError, match=r"per_image/otsu\.csv is missing; run `dvc repro eval"):
+        keep()
+    assert not list((project / "metrics/reference").rglob("*.*"))
+
+
+def test_a_kept_run_is_compared_image_by_image(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    keep()
+    kept = str(project / "metrics/reference/per_image/real-run/otsu.csv")
+    compare.main(argparse.Namespace(first="unet", second=kept, split="test"))
+    assert " dice  +0.0200 (+0.0200 to +0.0200), higher on 2 of 2: " in capsys.readouterr().out
+
+
+def test_nothing_is_kept_without_archives(project: Path) -> None:
+    with pytest.raises(PipelineError, match=r"data/archives holds no archive; run `dvc repro"):
+        keep()
+    assert not (project / "metrics/reference").exists()
+
+
+@pytest.mark.parametrize(("name", "description"), [("../x", "Text."), ("Big", "Text."), ("x", "")])
+def test_a_bad_name_or_description_is_refused(project: Path, name: str, description: str) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    with pytest.raises(PipelineError, match=rf"reference {name}\.(name|description): "):
+        keep(name, description)
+    assert not (project / "metrics/reference").exists()

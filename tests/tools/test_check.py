@@ -1,0 +1,94 @@
+"""Tests of `tools.check`."""
+
+import argparse
+from collections.abc import Callable
+
+import pytest
+
+from monuseg.core.errors import PipelineError
+from tools import check
+
+SetParams = Callable[[dict[str, object]], None]
+
+
+SETTINGS = {
+    "threshold": 0.5,
+    "separation": "distance",
+    "smoothing": 1.0,
+    "min_distance": 5,
+    "marker_threshold": 0.5,
+    "min_area": 30,
+    "min_probability": 0.0,
+}
+
+
+def error_of() -> str:
+    with pytest.raises(PipelineError) as caught:
+        check.main(argparse.Namespace())
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("project")
+def test_the_committed_parameters_pass_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    check.main(argparse.Namespace())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_block_that_no_stage_would_read_is_named(set_params: SetParams) -> None:
+    set_params({"tiles": {"size": 256}})
+    assert error_of() == (
+        "params.yaml: unknown block 'tiles'; the blocks are baseline, dataset, evaluate, extract, "
+        "masks, models, predict, report, tile, train"
+    )
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ("unet", "models: expected a list of at least one model"),
+        ([], "models: expected a list of at least one model"),
+        (None, "models: expected a list of at least one model"),
+        (["unet", "no_such"], "models: 'no_such' is listed twice or has no stages/models/no_such"),
+        (["unet", "unet"], "models: 'unet' is listed twice"),
+        (["registry"], "models: 'registry' is listed twice or has no"),
+        (["../params/model"], "models: '../params/model' is listed twice or has no"),
+        ([["unet"]], "models: ['unet'] is listed twice or has no"),
+    ],
+)
+def test_a_list_of_models_that_is_none_is_named(
+    models: object, said: str, set_params: SetParams
+) -> None:
+    set_params({"models": models})
+    assert error_of().startswith(f"params.yaml: {said}")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"extract.max_bytes": -1}, "extract.max_bytes: "),
+        ({"masks.rasterisation": None}, "masks.rasterisation: "),
+        ({"baseline": None}, "baseline: "),
+        ({"evaluate.settings": {"vnet": SETTINGS}}, "evaluate.settings: no row is called 'vnet'"),
+        ({"evaluate.settings": {"unet": {"threshold": 0.5}}}, "evaluate.settings.unet.separation"),
+        ({"dataset.synthetic.seeds": 1}, "dataset.synthetic.seeds: "),
+        # Also in a source that is not in use.
+        ({"dataset.gdrive.timeout": 0}, "dataset.gdrive.timeout: "),
+        ({"dataset.file.archives": [{"name": "a.zip"}]}, "dataset.file.archives.0.sha256: "),
+        ({"dataset.url.archives": [{"name": "a.zip"}]}, "dataset.url.archives.0."),
+    ],
+)
+def test_a_mistake_in_any_block_is_named(
+    values: dict[str, object], said: str, set_params: SetParams
+) -> None:
+    set_params(values)
+    assert error_of().startswith(f"params.yaml: {said}")
+
+
+def test_a_source_without_archives_is_just_not_set_up(set_params: SetParams) -> None:
+    set_params({"dataset.gdrive.archives": [], "dataset.file.archives": []})
+    check.main(argparse.Namespace())
+
+
+def test_a_listed_model_without_a_block_is_named(set_params: SetParams) -> None:
+    set_params({"unet": None})
+    assert error_of() == "params.yaml: models: unet has no block `unet:`; add it"

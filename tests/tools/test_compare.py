@@ -1,0 +1,100 @@
+"""Comparing rows of metrics/per_image."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from monuseg.core.errors import PipelineError
+from monuseg.core.paths import PER_IMAGE
+from tools import compare
+
+HEADER = "id,split,organ,dice,iou,aji,pq,dq,sq\n"
+
+
+def write(path: Path, lead: float, ids: str = "abcdefgh") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [HEADER, "v,validation,lung,0.9,0.8,0.7,0.6,0.5,0.4\n"]
+    for number, name in enumerate(ids):
+        value = 0.5 + 0.05 * number + lead
+        # No nucleus is told apart in the last image: its scores are undefined.
+        nuclei = ",,," if name == ids[-1] else f",{value - 0.1},{value - 0.2},{value}"
+        lines.append(f"{name},test,lung,{value},{value - 0.1}{nuclei},{value}\n")
+    path.write_text("".join(lines))
+
+
+def run(first: str, second: str, split: str = "test") -> None:
+    compare.main(argparse.Namespace(first=first, second=second, split=split))
+
+
+def test_a_lead_on_every_image_holds(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(PER_IMAGE / "unet.csv", 0.02)
+    write(PER_IMAGE / "segnet.csv", 0.0)
+    run("unet", "segnet")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "unet less segnet, 8 test images:"
+    assert lines[1].split() == [
+        "dice",
+        "+0.0200",
+        "(+0.0200",
+        "to",
+        "+0.0200),",
+        "higher",
+        "on",
+        "8",
+        "of",
+        "8:",
+        "holds",
+    ]
+    assert lines[3].split() == [
+        "aji",
+        "+0.0200",
+        "(+0.0200",
+        "to",
+        "+0.0200),",
+        "higher",
+        "on",
+        "7",
+        "of",
+        "7:",
+        "holds",
+    ]
+
+
+def test_a_table_of_elsewhere_and_no_difference(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(PER_IMAGE / "unet.csv", 0.0)
+    write(Path("../other.csv"), 0.0)
+    run("unet", "../other.csv")
+    assert "dice  +0.0000 (+0.0000 to +0.0000), higher on 0 of 8: may be chance" in (
+        capsys.readouterr().out
+    )
+
+
+def test_of_few_images_it_says_how_little_they_tell(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ids, told in (("abcde", 1), ("abcdefg", 0)):
+        write(PER_IMAGE / "unet.csv", 0.02, ids)
+        write(PER_IMAGE / "segnet.csv", 0.0, ids)
+        run("unet", "segnet")
+        assert capsys.readouterr().out.count("too few for an interval of 95 %") == told
+
+
+def test_other_images_are_not_compared(project: Path) -> None:
+    write(PER_IMAGE / "unet.csv", 0.0)
+    write(PER_IMAGE / "segnet.csv", 0.0, ids="abcdefgx")
+    with pytest.raises(PipelineError, match="have other test images"):
+        run("unet", "segnet")
+
+
+def test_what_is_missing_is_told_with_what_makes_it(project: Path) -> None:
+    with pytest.raises(PipelineError, match=r"unet\.csv is missing; run `dvc repro evaluate@unet`"):
+        run("unet", "segnet")
+    write(PER_IMAGE / "unet.csv", 0.0)
+    with pytest.raises(PipelineError, match=r"has no train image; add it to evaluate\.splits"):
+        run("unet", "unet", split="train")
+    (PER_IMAGE / "otsu.csv").write_text("id,split\n")
+    with pytest.raises(PipelineError, match=r"otsu\.csv has no column 'dice'"):
+        run("otsu", "unet")

@@ -1,0 +1,123 @@
+"""Repeated runs: params.yaml changes for each run and comes back; the spread is the runs'."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from monuseg.core.errors import PipelineError
+from monuseg.core.files import write_json
+from monuseg.core.params import read_params
+from monuseg.core.paths import METRICS
+from tools import repeat
+
+
+def arguments(key: str, *values: str, settings: tuple[str, ...] = ()) -> argparse.Namespace:
+    return argparse.Namespace(
+        key=key, values=list(values), set=list(settings), rows=["unet"], output=Path("spread.json")
+    )
+
+
+@pytest.fixture
+def runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What was to be reproduced; each run scores its own seed."""
+    asked: list[list[str]] = []
+
+    def reproduce(stages: list[str]) -> None:
+        asked.append(stages)
+        seed = read_params()["train"]["seed"]
+        if seed == 13:
+            raise PipelineError("dvc repro failed")
+        test = {
+            "dice": 0.8 + seed / 100,
+            "dice_lo": 0.7,
+            "dice_hi": 0.9,
+            **({"aji": 0.6} if seed != 2 else {}),
+        }
+        write_json(METRICS / "unet.json", {"test": test, "train": {"dice": 0.9}})
+
+    monkeypatch.setattr(repeat, "reproduce", reproduce)
+    return asked
+
+
+def test_each_value_is_run_and_the_spread_is_theirs(
+    runs: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Path("params.yaml").read_bytes()
+    repeat.main(arguments("train.seed", "1", "2", "3"))
+    assert runs == [["evaluate@unet"]] * 3
+    found = json.loads(Path("spread.json").read_text())
+    spread = found["spread"]["unet"]["test"]
+    assert spread["dice"] == {"mean": 0.82, "deviation": 0.01, "lowest": 0.81, "highest": 0.83}
+    assert list(spread) == ["dice"]  # one run does not define AJI; intervals are no scores
+    assert "unet, test, dice: 0.820 ± 0.010 (0.810 to 0.830)\n" in capsys.readouterr().out
+    assert found["spread"]["unet"]["train"]["dice"]["deviation"] == 0
+    assert found["runs"]["2"]["unet"]["test"]["dice"] == pytest.approx(0.82)
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_other_settings_hold_in_every_run(
+    runs: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, reproduce = [], repeat.reproduce
+
+    def watched(stages: list[str]) -> None:
+        seen.append(read_params()["intervals"]["resamples"])
+        reproduce(stages)
+
+    monkeypatch.setattr(repeat, "reproduce", watched)
+    repeat.main(arguments("train.seed", "1", "3", settings=("intervals.resamples=77",)))
+    assert seen == [77, 77]
+
+
+def test_after_a_failure_params_are_as_they_were_and_the_runs_before_stand(
+    runs: list[list[str]],
+) -> None:
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(PipelineError, match="dvc repro failed"):
+        repeat.main(arguments("train.seed", "1", "13", "3"))
+    assert len(runs) == 2
+    assert Path("params.yaml").read_bytes() == before
+    assert list(json.loads(Path("spread.json").read_text())["runs"]) == ["1"]
+
+
+def test_the_same_command_again_goes_on(runs: list[list[str]]) -> None:
+    with pytest.raises(PipelineError, match="dvc repro failed"):
+        repeat.main(arguments("train.seed", "1", "13"))
+    repeat.main(arguments("train.seed", "1", "3"))
+    assert len(runs) == 3
+    spread = json.loads(Path("spread.json").read_text())["spread"]["unet"]["test"]
+    assert (spread["dice"]["lowest"], spread["dice"]["highest"]) == (0.81, 0.83)
+
+
+@pytest.mark.parametrize("content", ['{"key": "train.seed"}', "[]"])
+def test_an_output_of_something_else_is_not_overwritten(
+    runs: list[list[str]], content: str
+) -> None:
+    Path("spread.json").write_text(content)
+    with pytest.raises(PipelineError, match=r"spread\.json: of other parameters"):
+        repeat.main(arguments("train.seed", "1"))
+    assert Path("spread.json").read_text() == content
+    assert runs == []
+
+
+def test_runs_of_other_parameters_are_not_mixed_in(runs: list[list[str]]) -> None:
+    repeat.main(arguments("train.seed", "1"))
+    with pytest.raises(PipelineError, match=r"spread\.json: of other parameters"):
+        repeat.main(arguments("train.seed", "3", settings=("train.epochs=7",)))
+    assert len(runs) == 1
+
+
+def test_an_invalid_value_is_told_before_the_first_runs(runs: list[list[str]]) -> None:
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(PipelineError, match=r"params\.yaml: train\.seed"):
+        repeat.main(arguments("train.seed", "1", "2", "-1"))
+    assert runs == []
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_an_unknown_parameter_runs_nothing(runs: list[list[str]]) -> None:
+    with pytest.raises(PipelineError, match=r"has no key train\.sead"):
+        repeat.main(arguments("train.sead", "1"))
+    assert runs == []

@@ -1,0 +1,63 @@
+"""Say whether one row is better than another on the same images; no stage of the graph.
+
+`python -m tools.compare unet segnet` compares rows of this work tree;
+`python -m tools.compare unet ../other/metrics/per_image/unet.csv` with that of another.
+"""
+
+import argparse
+from pathlib import Path
+
+from monuseg.core.command import parser, run
+from monuseg.core.errors import PipelineError
+from monuseg.core.paths import PER_IMAGE
+from monuseg.formats.manifest import TEST, TRAIN, VALIDATION
+from monuseg.scoring.intervals import IntervalParams
+from monuseg.scoring.paired import Difference, caution, difference
+from monuseg.scoring.per_image import SCORES, read_scores, values
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print a line a score.
+
+    Raises:
+        PipelineError: a table is missing, has no such split, or the two are not of the same images.
+    """
+    first, second = (
+        read_scores(path_of(name), arguments.split) for name in (arguments.first, arguments.second)
+    )
+    if list(first.index) != list(second.index):
+        raise PipelineError(
+            f"{arguments.first} and {arguments.second} have other {arguments.split} images; "
+            "compare rows of one protocol"
+        )
+    params = IntervalParams.load()
+    print(f"{arguments.first} less {arguments.second}, {len(first)} {arguments.split} images:")
+    for name in SCORES:
+        found = difference(
+            values(first, name), values(second, name), resamples=params.resamples, seed=params.seed
+        )
+        print(f"{name:>5}  " + ("too few images" if found is None else said(found)))
+    if warning := caution(len(first)):
+        print(warning)
+
+
+def path_of(row: str) -> Path:
+    """The table of a row of this work tree, or the one that `row` is the path of."""
+    return Path(row) if row.endswith(".csv") else PER_IMAGE / f"{row}.csv"
+
+
+def said(found: Difference) -> str:
+    """A difference in words."""
+    verdict = "holds" if found.holds else "may be chance"
+    return (
+        f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}), higher on {found.wins} of "
+        f"{found.images}: {verdict}"
+    )
+
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument("first", help="a row, or a table metrics/per_image/ROW.csv")
+    command.add_argument("second", help="another")
+    command.add_argument("--split", choices=[TRAIN, VALIDATION, TEST], default=TEST)
+    run(main, command.parse_args())

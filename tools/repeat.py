@@ -1,0 +1,135 @@
+"""Repeat the graph for several values of one parameter, and say how far the scores spread.
+
+`python -m tools.repeat train.seed 1 2 3` gives the spread over seeds, `python -m tools.repeat
+tile.validation.fold 0 1 2 3 4 --set tile.validation.method=fold` cross-validation. No stage of the
+graph: it changes params.yaml, runs `dvc repro`, and puts params.yaml back. Afterwards metrics/ and
+dvc.lock are those of the last value, until the next `dvc repro`, which trains anew: DVC's cache of
+runs does not serve stages that write files kept in git, such as histories. Interrupted, the same
+command goes on: the output has every run that ended. It does not see changed code: then name
+another output.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monuseg.core.command import parser, run
+from monuseg.core.errors import PipelineError
+from monuseg.core.files import read_json, write_json, write_text
+from monuseg.core.params import ModelsParams, read_params
+from monuseg.core.paths import METRICS, PARAMS
+from stages.report.reference import INTERVALS
+from tools.preset import apply, parsed
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the scores after each run, and print mean, spread and extremes.
+
+    Values that the output already holds, of the same parameters, are not run again.
+
+    Raises:
+        PipelineError: a parameter is unknown or a value invalid, and nothing ran; the output is of
+            other parameters, and nothing ran; or a run failed, and the output holds those before.
+            params.yaml is as it was.
+    """
+    rows = arguments.rows or ModelsParams.load().names
+    before = PARAMS.read_text(encoding="utf-8")
+    setting = {"key": arguments.key, "set": arguments.set, "rows": rows, "params": read_params()}
+    runs = done_before(arguments.output, setting)
+    changes = {
+        value: parsed([*arguments.set, f"{arguments.key}={value}"]) for value in arguments.values
+    }
+    try:
+        # A mistake in the last value is told before the first has trained.
+        for change in changes.values():
+            apply(change)
+        for value, change in changes.items():
+            if value in runs:
+                print(f"{arguments.key}={value}: stands in {arguments.output}")
+                continue
+            apply(change)
+            print(f"{arguments.key}={value}", flush=True)
+            reproduce([f"evaluate@{row}" for row in rows])
+            runs[value] = {row: read_json(METRICS / f"{row}.json") for row in rows}
+            spreads = {row: spread([scores[row] for scores in runs.values()]) for row in rows}
+            write_json(arguments.output, {**setting, "runs": runs, "spread": spreads})
+    finally:
+        write_text(PARAMS, before)
+    for row, splits in read_json(arguments.output)["spread"].items():
+        for split, scores in splits.items():
+            for name, found in scores.items():
+                print(
+                    f"{row}, {split}, {name}: {found['mean']:.3f} ± {found['deviation']:.3f} "
+                    f"({found['lowest']:.3f} to {found['highest']:.3f})"
+                )
+
+
+def done_before(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
+    """The runs that an interrupted command left; none without its file.
+
+    Raises:
+        PipelineError: the file is of other parameters, or no file of this command.
+    """
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    if not isinstance(found, dict) or any(found.get(name) != setting[name] for name in setting):
+        raise PipelineError(
+            f"{path}: of other parameters than these; give another --output, or move it away"
+        )
+    return dict(found["runs"])
+
+
+def reproduce(stages: list[str]) -> None:
+    """Bring stages up to date.
+
+    Raises:
+        PipelineError: one failed.
+    """
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=False)
+    if done.returncode:
+        raise PipelineError("dvc repro failed; what it said stands above")
+
+
+def spread(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Of each split and score that all runs have: mean, standard deviation, lowest and highest.
+
+    The ends of intervals over images are no scores of a run, and left out.
+
+    Args:
+        runs: contents of metrics/ROW.json.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for split in runs[0]:
+        if not all(split in one for one in runs):
+            continue
+        names = [
+            name
+            for name in runs[0][split]
+            if all(name in one[split] for one in runs) and name not in INTERVALS
+        ]
+        found[split] = {}
+        for name in names:
+            values = np.array([one[split][name] for one in runs])
+            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            found[split][name] = {
+                "mean": round(float(values.mean()), 6),
+                "deviation": round(deviation, 6),
+                "lowest": round(float(values.min()), 6),
+                "highest": round(float(values.max()), 6),
+            }
+    return found
+
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument("key", help="dotted, as train.seed")
+    command.add_argument("values", nargs="+")
+    command.add_argument("--set", nargs="*", default=[], metavar="key=value", help="in every run")
+    command.add_argument("--rows", nargs="+", help="which to score; else all models")
+    command.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    run(main, command.parse_args())

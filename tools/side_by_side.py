@@ -1,0 +1,110 @@
+"""Train all models at the same time: `python -m tools.side_by_side`, or `make train-parallel`.
+
+`dvc repro` runs one stage after the other, and three of it side by side fail on a lock
+(https://github.com/treeverse/dvc/issues/11054). What works: everything before training once, then
+one `dvc repro --single-item` a model. Where there are several GPUs, each model gets one.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+from monuseg.core.command import parser, run
+from monuseg.core.errors import PipelineError
+from monuseg.core.params import ModelsParams
+
+LAST_SHARED_STAGE = "tile"
+
+# Seconds that processes have to end after each signal, and between two looks at them.
+PATIENCE = 3.0
+LOOK = 0.05
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Bring the tiles up to date, then train every model in a process of its own.
+
+    Raises:
+        PipelineError: a stage failed.
+    """
+    models = ModelsParams.load().names
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        running[LAST_SHARED_STAGE] = _started(LAST_SHARED_STAGE)
+        _check(running)
+        gpus = gpu_count()
+        for index, model in enumerate(models):
+            running[f"train@{model}"] = _started(
+                "--single-item", f"train@{model}", environment=environment(index, gpus)
+            )
+        _check(running)
+    except KeyboardInterrupt:
+        _end([process.pid for process in running.values()])
+        raise
+
+
+def environment(index: int, gpus: int) -> dict[str, str]:
+    """This process's environment, with a GPU for the model of that index where there are several.
+
+    Args:
+        index: of the model in the list `models`.
+        gpus: how many there are.
+    """
+    if gpus < 2:
+        return dict(os.environ)
+    return {**os.environ, "MONUSEG_DEVICE_INDEX": str(index % gpus)}
+
+
+def gpu_count() -> int:
+    """How many NVIDIA GPUs the driver lists; no framework is imported for it."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return 0
+    listed = subprocess.run([command, "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def _started(*options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # Else a dvc gives up after 3 s, with its model trained, while another one hashes files.
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *options],
+        env=environment,
+        start_new_session=True,  # a group of its own, so that the stage can be signalled too
+    )
+
+
+def _check(running: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Wait for all; raise PipelineError if one has failed."""
+    failed = [stage for stage, process in running.items() if process.wait() != 0]
+    if failed:
+        raise PipelineError(f"{failed[0]} failed; what it said stands above")
+
+
+def _end(groups: list[int]) -> None:
+    """End groups of processes, dvc and its stage, as gently as they let."""
+    # DVC waits for its stage on SIGINT and then tidies up its own locks; on SIGTERM it just ends.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        groups = [group for group in groups if _sent(group, number)]
+        until = time.monotonic() + PATIENCE
+        while groups and time.monotonic() < until:
+            time.sleep(LOOK)
+            groups = [group for group in groups if _sent(group, 0)]
+
+
+def _sent(group: int, number: int) -> bool:
+    """Send a signal (0: none) to a group; False if none of it is left."""
+    with suppress(ChildProcessError):
+        os.waitpid(group, os.WNOHANG)  # else it would stay as a zombie
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    run(main, parser(__doc__).parse_args())
