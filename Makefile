@@ -13,14 +13,13 @@ TESTED := $(VENV)/.tested-$(shell { git ls-files -z -co --exclude-standard | xar
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help repro test retest test-long lint bench train-parallel monuseg monuseg-cpu fuzz seeds check-reference clean environment environment-dev environment-gpu environment-gpu-jax environment-bench environment-fuzz
+.PHONY: help repro test retest test-long lint docs mutants bench train-parallel monuseg monuseg-cpu fuzz seeds check-reference clean environment environment-dev environment-gpu environment-gpu-jax environment-bench environment-fuzz environment-docs environment-mutants
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 repro: environment  ## run the whole graph as params.yaml says
 	python -m tools.check
-	python -m stages.graph
 	dvc repro
 
 test: environment-dev $(TESTED)  ## lint, types, unit tests, the whole graph at tiny parameters
@@ -43,6 +42,13 @@ lint: environment-dev
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
+
+docs: environment-docs  ## the documentation as a site, in .site/
+	mkdocs build --quiet --strict --site-dir .site
+
+mutants: environment-mutants  ## which changed lines of scoring, nuclei and inference the tests notice
+	python -m tests.mutants.run
 
 train-parallel: environment  ## train all models at the same time, one a GPU where there are several
 	python -m tools.side_by_side
@@ -77,10 +83,15 @@ environment-gpu: $(VENV)/.requirements-gpu
 environment-gpu-jax: $(VENV)/.requirements-gpu-jax
 environment-bench: $(VENV)/.requirements-bench
 environment-fuzz: $(VENV)/.requirements-fuzz
+environment-docs: $(VENV)/.requirements-docs
+environment-mutants: $(VENV)/.requirements-mutants
 
-STAMPS := $(addprefix $(VENV)/.,requirements requirements-dev requirements-gpu requirements-gpu-jax requirements-bench requirements-fuzz)
-$(STAMPS): $(VENV)/.%: %.txt requirements.txt requirements-compute.txt constraints.txt | $(VENV)/bin/python
+STAMPS := $(addprefix $(VENV)/.,requirements requirements-dev requirements-gpu requirements-gpu-jax \
+	requirements-bench requirements-fuzz requirements-docs requirements-mutants)
+$(STAMPS): $(VENV)/.%: %.txt requirements.txt requirements-compute.txt constraints.txt pyproject.toml | $(VENV)/bin/python
 	python -m pip install --quiet --disable-pip-version-check -r $*.txt
+	@# The clone itself: its packages are found from any folder, its pins stand in the line above.
+	python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/bin/python:
@@ -88,4 +99,4 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:  ## remove the virtual environment and caches of tools; data and DVC's cache stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .site

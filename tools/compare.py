@@ -41,9 +41,14 @@ def main(arguments: argparse.Namespace) -> None:
         print(warning)
 
 
-def path_of(row: str) -> Path:
-    """The table of a row of this work tree, or the one that `row` is the path of."""
-    return Path(row) if row.endswith(".csv") else PER_IMAGE / f"{row}.csv"
+def row_or_table(text: str) -> str | Path:
+    """A row of this work tree by its name, or a table by its path."""
+    return Path(text) if text.endswith(".csv") else text
+
+
+def path_of(row: str | Path) -> Path:
+    """The table of a row."""
+    return row if isinstance(row, Path) else PER_IMAGE / f"{row}.csv"
 
 
 def said(found: Difference) -> str:
@@ -57,7 +62,9 @@ def said(found: Difference) -> str:
 
 if __name__ == "__main__":
     command = parser(__doc__)
-    command.add_argument("first", help="a row, or a table metrics/per_image/ROW.csv")
-    command.add_argument("second", help="another")
+    command.add_argument(
+        "first", type=row_or_table, help="a row, or a table metrics/per_image/ROW.csv"
+    )
+    command.add_argument("second", type=row_or_table, help="another")
     command.add_argument("--split", choices=[TRAIN, VALIDATION, TEST], default=TEST)
     run(main, command.parse_args())

@@ -28,8 +28,11 @@ NO_PRESET = "default"
 
 def main(arguments: argparse.Namespace) -> None:
     """Write params.yaml with the changes, if the outcome is valid, and print them."""
-    for line in apply([*_preset_changes(arguments.name), *parsed(arguments.changes)]):
+    lines = apply([*_preset_changes(arguments.name), *parsed(arguments.changes)])
+    for line in lines:
         print(line)
+    if any(line.startswith("models:") for line in lines):
+        print("dvc.yaml names models too: `python -m tools.check` says which lines to change")
 
 
 def parsed(changes: Iterable[str]) -> list[tuple[str, Any]]:

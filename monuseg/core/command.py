@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from monuseg.core.errors import PipelineError, explained
+from monuseg.core.project import enter_project
 from monuseg.core.supervision import Interrupted, supervised
 from monuseg.core.turn import stage_of, turn_of
 
@@ -33,11 +34,23 @@ def _called() -> str:
     return f"python -m {name.removesuffix('.__main__')}" if specification else name
 
 
+def _make_paths_absolute(arguments: argparse.Namespace) -> None:
+    for name, value in vars(arguments).items():
+        if isinstance(value, Path):
+            setattr(arguments, name, value.absolute())
+        elif isinstance(value, list):
+            made = [one.absolute() if isinstance(one, Path) else one for one in value]
+            setattr(arguments, name, made)
+
+
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
     """Call `main(arguments)`; turn errors that a user can mend into one line and exit status 1.
 
     A stage has its turn (see `monuseg.core.turn`) and ends with the dvc that started it; SIGINT,
     SIGTERM and SIGHUP end any command in order, with one line and exit status 130, 143 and 129.
+
+    It works from any folder below the project's root: that becomes the current folder, and paths
+    among the arguments are those from where the command was started.
 
     Args:
         main: the command's work.
@@ -46,6 +59,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     """
     debug = arguments.debug or bool(os.environ.get(DEBUG_VARIABLE))
     try:
+        _make_paths_absolute(arguments)
+        enter_project()
         with supervised(), turn_of(stage_of(arguments)):
             main(arguments)
     except Interrupted as end:

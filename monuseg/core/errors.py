@@ -1,6 +1,8 @@
 """What a user is meant to read when something fails: one line, with the remedy."""
 
 import errno
+import os
+from pathlib import Path
 
 # What the system's errors mean here, and what helps.
 _SAID = {
@@ -31,13 +33,19 @@ class PipelineError(Exception):
 def explained(error: Exception) -> str:
     """An error as a line: of the system's errors the file, what is wrong and what helps.
 
+    Paths within the current folder, which is the project's, are shown relative to it.
+
     Args:
         error: a `PipelineError`, which is such a line already, or an `OSError`.
     """
     if not isinstance(error, OSError) or error.errno is None:
-        return " ".join(str(error).split())
+        return _line(str(error))
     said = _SAID.get(error.errno, error.strerror or str(error))
     file = error.filename if error.filename is not None else "a file that the system does not name"
     if isinstance(file, bytes):
         file = file.decode(errors="replace")
-    return " ".join(f"{file}: {said}".split())
+    return _line(f"{file}: {said}")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.replace(f"{Path.cwd()}{os.sep}", "").split())

@@ -35,7 +35,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path`, which takes its place when the block ends without an error.
 
     What `path` held before is removed: a stage's folder holds what this run wrote, nothing else.
+    The temporary folder's path is absolute, so that workers elsewhere can write to it.
     """
+    path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     with naming(path), tempfile.TemporaryDirectory(prefix=prefix(), dir=path.parent) as outer:
         temporary = Path(outer) / path.name

@@ -1,31 +1,32 @@
 """The one way in which the project maps a function over images in parallel."""
 
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import (
-    active_children,
-    connection,
-    forkserver,
-    get_context,
-    parent_process,
-    resource_tracker,
-)
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals import loky
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.settings import Settings
+from monuseg.core.settings import Settings, cores
 from monuseg.core.supervision import ENDING, uninterrupted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# The result, or the error that was raised in its place.
+Outcome = tuple[Result | None, Exception | None]
+Outcomes = Generator[Outcome[Any], None, None]
+
+LOOK = 0.1  # seconds between two looks at the parent
 
 
 def parallel_map(
@@ -34,8 +35,9 @@ def parallel_map(
     """`[function(item) for item in items]`, in order, on all cores or on a Dask cluster.
 
     Args:
-        function: picklable (a function of a module, or a `functools.partial` of one) and pure but
-            for files of its own; its results must not depend on where it runs.
+        function: picklable (a function of a module that is not `__main__`, or a
+            `functools.partial` of one) and pure but for files of its own, whose paths are absolute;
+            its results must not depend on where it runs.
         items: what to map over, usually image ids.
         title: what the progress bar says.
 
@@ -44,98 +46,92 @@ def parallel_map(
     """
     settings = Settings.from_environment()
     pending = list(items)
-    if settings.scheduler:
-        return _shown(_on_dask(function, pending, settings.scheduler), len(pending), title)
-    if settings.workers == 1 or len(pending) < 2:
-        return _shown(map(function, pending), len(pending), title)
-    with _pool(min(settings.workers, len(pending))) as pool:
-        try:
-            with uninterrupted():  # a worker that is half started would not be known
-                futures = [pool.submit(function, item) for item in pending]
-            return _shown((future.result() for future in futures), len(pending), title)
-        except BrokenProcessPool as error:
-            raise PipelineError(
-                f"{title}: a worker process was killed, most often for lack of memory; "
-                "set MONUSEG_WORKERS to fewer"
-            ) from error
+    workers = min(settings.workers, len(pending))
+    outcomes: Outcomes
+    if settings.scheduler and pending:
+        from monuseg.core.remote import on_dask  # only now: it may not be installed
+
+        outcomes = on_dask(outcome_of, function, pending, settings.scheduler)
+    elif workers < 2:
+        outcomes = (outcome_of(function, item) for item in pending)
+    else:
+        outcomes = _on_processes(function, pending, workers)
+    shown = tqdm(outcomes, total=len(pending), desc=title, disable=not sys.stderr.isatty())
+    results: list[Any] = []
+    try:
+        for result, error in shown:
+            if error is not None:
+                raise error
+            results.append(result)
+    except TerminatedWorkerError as error:
+        raise PipelineError(
+            f"{title}: a worker process was killed, most often for lack of memory; "
+            "set MONUSEG_WORKERS to fewer"
+        ) from error
+    finally:
+        outcomes.close()  # ends what is still at work
+    return results
 
 
-def _shown(results: Iterator[Result], count: int, title: str) -> list[Result]:
-    return list(tqdm(results, total=count, desc=title, disable=not sys.stderr.isatty()))
+def outcome_of(function: Callable[[Item], Result], item: Item) -> Outcome[Result]:
+    """What a function makes of an item, errors as values.
+
+    Joblib and Dask raise the error that came first in time; the first item's is to be told.
+    """
+    try:
+        return function(item), None
+    except Exception as error:  # noqa: BLE001
+        error.add_note(traceback.format_exc())
+        return None, error
+
+
+def _on_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Outcomes:
+    # As many threads in each as this process has: what BLAS sums depends on their number, and must
+    # not depend on that of the workers. Arrays are never shared, so nothing is left in /dev/shm.
+    with parallel_config(
+        backend="loky",
+        initializer=_begin_as_worker,
+        initargs=(os.getpid(),),
+        inner_max_num_threads=cores(),
+    ):
+        parallel = Parallel(
+            n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="all", max_nbytes=None
+        )
+        # A worker that is half started would not be known, and not be ended.
+        with _signals_kept_from_children(), uninterrupted():
+            outcomes = parallel(delayed(outcome_of)(function, item) for item in items)
+        yield from outcomes
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes, none of which is left when the block ends, however it ends."""
-    # A forkserver starts children from a clean process: no threads or locks of ours are copied.
-    _start_forkserver()
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("forkserver"), initializer=_begin_as_worker
-    )
-    try:
-        yield pool
-    except KeyboardInterrupt:
-        # Whoever interrupts does not want to wait for what the workers are at.
-        for worker in active_children():
-            worker.kill()
-        raise
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    finally:
-        pool.shutdown()
+def _signals_kept_from_children() -> Iterator[None]:
+    """Block signals, which processes that start meanwhile inherit.
 
-
-def _start_forkserver() -> None:
-    """Start the server with signals blocked, which it and its children inherit.
-
-    A terminal sends Ctrl-C to all processes of its foreground: those that are still importing would
-    each print a traceback. What comes meanwhile for this process is delivered at the end.
+    A terminal sends Ctrl-C to all processes of its foreground: workers that are still importing
+    would each print a traceback. What comes for this process is delivered at the end.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
-        # Apart and first: starting it unblocks some of them. It is to outlive a lost terminal.
-        resource_tracker.ensure_running()
+        # Apart and first: they are to outlive a lost terminal, and unblock signals as they start.
+        multiprocessing.resource_tracker.ensure_running()
+        loky.backend.resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-        forkserver.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_as_worker() -> None:
+def _begin_as_worker(parent: int) -> None:
     """Leave Ctrl-C to the parent, and end with it, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-    Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+    Thread(target=_end_with_parent, args=[parent], daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _on_dask(
-    function: Callable[[Item], Result], items: list[Item], scheduler: str
-) -> Iterator[Result]:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise PipelineError(
-            "MONUSEG_SCHEDULER is set but Dask is not installed: "
-            "run `pip install distributed`, or unset the variable"
-        ) from error
-    try:
-        client = Client(scheduler)
-    except (OSError, ValueError) as error:
-        raise PipelineError(
-            f"MONUSEG_SCHEDULER: {scheduler}: no scheduler there ({error}); name the address of "
-            "one that runs, as tcp://host:8786, or unset the variable"
-        ) from error
-    with client:
-        # pure=False: the function reads files, so equal arguments may mean other contents.
-        # One by one: `gather` would raise whichever item's error came first in time.
-        for future in client.map(function, items, pure=False):
-            yield future.result()
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os._exit(1)

@@ -54,7 +54,7 @@ class Settings:
         return cls(
             archives=Path(archives) if archives else None,
             cache=Path(environment.get("MONUSEG_CACHE") or caches / "monuseg"),
-            workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or _cores(),
+            workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or cores(),
             scheduler=environment.get("MONUSEG_SCHEDULER", ""),
             device_index=_whole_number(environment, "MONUSEG_DEVICE_INDEX", 0),
             scratch=Path(environment.get("MONUSEG_SCRATCH") or SCRATCH),
@@ -62,7 +62,8 @@ class Settings:
         )
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many processors this process may use."""
     # The cores this process may use, which in a container are fewer than the machine's.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

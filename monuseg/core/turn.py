@@ -1,18 +1,15 @@
 """One run of a stage at a time in a project: its lock, and what a killed run left behind."""
 
-import errno
-import fcntl
 import os
 import re
 import shutil
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import FileIO
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from monuseg.core.locks import LockedError, exclusive
 from monuseg.core.paths import DATA, METRICS, PARAMS, SCRATCH
 
 LOCKS = SCRATCH / "locks"
@@ -22,10 +19,6 @@ UNFINISHED = ".writing-"  # how the names of temporary folders begin
 # Between a stage's name and what is random in a folder's; in no name of a model or row.
 END_OF_NAME = "="
 
-# What network file systems without locks answer.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-
-LOOK = 0.05  # seconds between two attempts
 SAID_AFTER = 1.0  # seconds of waiting, which need no explanation
 
 _stage: str | None = None
@@ -56,14 +49,7 @@ def turn_of(stage: str | None) -> Iterator[None]:
     if stage is None or not PARAMS.is_file():
         yield
         return
-    LOCKS.mkdir(parents=True, exist_ok=True)
-    # The file stays: were it removed, one run could lock it and the next another of its name.
-    with (LOCKS / f"{stage}.lock").open("a+b", buffering=0) as lock:
-        try:
-            _wait_for(lock, stage)
-        except OSError as error:
-            error.filename = str(lock.name)  # which writing to it does not tell
-            raise
+    with _waited_for(stage):
         _stage = stage
         try:
             _remove_leftovers()
@@ -72,47 +58,24 @@ def turn_of(stage: str | None) -> Iterator[None]:
             _stage = None
 
 
+@contextmanager
+def _waited_for(stage: str) -> Iterator[None]:
+    lock = LOCKS / f"{stage}.lock"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(lock, patience=SAID_AFTER))
+        except LockedError as error:
+            print(
+                f"{stage}: waiting for process {error.holder}, which runs it too, to end",
+                file=sys.stderr,
+            )
+            stack.enter_context(exclusive(lock, patience=-1))
+        yield
+
+
 def prefix() -> str:
     """How the names of this process's temporary folders begin: they tell the stage."""
     return f"{UNFINISHED}{_stage}{END_OF_NAME}" if _stage else UNFINISHED
-
-
-def _wait_for(lock: FileIO, stage: str) -> None:
-    began, said = time.monotonic(), False
-    while not locked(lock.fileno(), lock.name):
-        if not said and time.monotonic() - began > SAID_AFTER:
-            lock.seek(0)
-            holder = lock.read().decode(errors="replace")
-            print(f"{stage}: waiting for the end of process {holder}", file=sys.stderr)
-            said = True
-        time.sleep(LOOK)
-    lock.seek(0)
-    lock.truncate()
-    # Without a buffer: one that a full disk does not take would fail again when the file closes.
-    lock.write(f"{os.getpid()}, which runs it too".encode())
-
-
-def locked(descriptor: int, name: object) -> bool:
-    """Take an exclusive lock, which ends with the process, however that ends.
-
-    On a file system without locks one line says so, and the work goes on.
-
-    Args:
-        descriptor: of an open file.
-        name: of that file.
-
-    Returns:
-        False if another process holds it.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        print(f"{name}: no locks on this file system; run one dvc at a time", file=sys.stderr)
-    return True
 
 
 def _remove_leftovers() -> None:

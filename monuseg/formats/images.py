@@ -44,16 +44,19 @@ def read_rgb(path: Path) -> RGB:
     nothing on the way to RGB.
 
     Raises:
-        PipelineError: it cannot be decoded.
+        PipelineError: it cannot be decoded, or is no such image.
     """
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")  # of tags that say nothing about pixels
-            return np.asarray(image.convert("RGB"), np.uint8)
+            if image.mode in ("RGB", "RGBA", "P"):
+                return np.array(image.convert("RGB"))
+            found = image.mode
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PipelineError(f"{path}: not a readable image; run `dvc repro extract`") from error
+    raise PipelineError(f"{path}: expected 8-bit RGB, found {found}; run `dvc repro extract`")
 
 
 def read_labels(path: Path) -> Labels:

@@ -6,7 +6,7 @@ from functools import partial
 from monuseg.core.command import parser, run
 from monuseg.core.files import replacing_folder
 from monuseg.core.parallel import parallel_map
-from monuseg.core.paths import PREDICTIONS, SPLITS
+from monuseg.core.paths import PREDICTIONS, RAW, SPLITS
 from monuseg.formats.manifest import SplitRecord, read_records
 from monuseg.formats.predictions import BASELINE, NUCLEUS, write_output
 from stages.baseline.otsu import write_mask
@@ -19,7 +19,11 @@ def main(arguments: argparse.Namespace) -> None:
     records = read_records(SPLITS, SplitRecord)
     with replacing_folder(PREDICTIONS / BASELINE) as folder:
         write_output(folder, [NUCLEUS], probabilities=False)
-        parallel_map(partial(write_mask, folder=folder, params=params), records, title=BASELINE)
+        parallel_map(
+            partial(write_mask, raw=RAW.absolute(), folder=folder, params=params),
+            records,
+            title=BASELINE,
+        )
     print(f"{BASELINE}: {len(records)} images")
 
 

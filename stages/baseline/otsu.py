@@ -9,7 +9,6 @@ from skimage.color import rgb2hed
 from skimage.filters import threshold_otsu
 from skimage.morphology import remove_small_objects
 
-from monuseg.core.paths import RAW
 from monuseg.formats.images import RGB, read_rgb
 from monuseg.formats.manifest import SplitRecord
 from monuseg.formats.predictions import write_probabilities
@@ -38,8 +37,8 @@ def nucleus_mask(image: RGB, *, sigma: float, min_area: int) -> npt.NDArray[np.b
     return np.asarray(remove_small_objects(mask, max_size=min_area - 1, connectivity=1))
 
 
-def write_mask(record: SplitRecord, *, folder: Path, params: BaselineParams) -> None:
+def write_mask(record: SplitRecord, *, raw: Path, folder: Path, params: BaselineParams) -> None:
     """Write the mask of one image as hard 0/1 predictions."""
-    image = read_rgb(RAW / f"{record.id}.tif")
+    image = read_rgb(raw / f"{record.id}.tif")
     mask = nucleus_mask(image, sigma=params.sigma, min_area=params.min_area)
     write_probabilities(folder, record.id, mask[..., np.newaxis].astype(np.float16))

@@ -20,7 +20,7 @@ def main(arguments: argparse.Namespace) -> None:
     Raises:
         PipelineError: the models do not predict the same classes.
     """
-    folders = [PREDICTIONS / model for model in ModelsParams.load().names]
+    folders = [PREDICTIONS.absolute() / model for model in ModelsParams.load().names]
     classes = [read_output(folder).classes for folder in folders]
     for folder, found in zip(folders, classes, strict=True):
         if found != classes[0]:

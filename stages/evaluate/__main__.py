@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
     draws = IntervalParams.load()
     records = read_records(SPLITS, SplitRecord)
     output = read_output(PREDICTIONS / name)
-    row = Row(PREDICTIONS / name, output.classes, MASKS)
+    row = Row(PREDICTIONS.absolute() / name, output.classes, MASKS.absolute())
     probabilities = output.probabilities
     choices = choose(records, row, params, probabilities=probabilities)
     scored = [record for record in records if record.split in params.splits]

@@ -20,7 +20,9 @@ def main(arguments: argparse.Namespace) -> None:
     params = MasksParams.load()
     records = read_records(RAW / "manifest.csv", ImageRecord)
     with replacing_folder(MASKS) as folder:
-        write = partial(write_mask, folder=folder, rasterisation=params.rasterisation)
+        write = partial(
+            write_mask, raw=RAW.absolute(), folder=folder, rasterisation=params.rasterisation
+        )
         written = parallel_map(write, records, title="masks")
         remarks = [asdict(remark) for _, of_image in written for remark in of_image]
         columns = list(Remark.__dataclass_fields__)

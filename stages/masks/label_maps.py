@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.paths import RAW
 from monuseg.formats.images import LABELS_MAX, Labels, read_rgb, write_labels
 from monuseg.formats.manifest import APERIO_XML, ImageRecord
 from monuseg.readers.aperio import Region, read_regions
@@ -43,22 +42,22 @@ class Count:
 
 
 def write_mask(
-    record: ImageRecord, *, folder: Path, rasterisation: Rasterisation
+    record: ImageRecord, *, raw: Path, folder: Path, rasterisation: Rasterisation
 ) -> tuple[Count, list[Remark]]:
     """Write the label map of one image; what became of its regions."""
     if record.annotation == APERIO_XML:
-        labels, count, remarks = _from_outlines(record.id, rasterisation)
+        labels, count, remarks = _from_outlines(record.id, raw, rasterisation)
     else:
-        labels, count, remarks = _from_binary_mask(record.id)
+        labels, count, remarks = _from_binary_mask(record.id, raw)
     write_labels(folder / f"{record.id}.png", labels)
     return count, remarks
 
 
 def _from_outlines(
-    image_id: str, rasterisation: Rasterisation
+    image_id: str, raw: Path, rasterisation: Rasterisation
 ) -> tuple[Labels, Count, list[Remark]]:
-    height, width, _ = read_rgb(RAW / f"{image_id}.tif").shape
-    annotation = RAW / f"{image_id}.xml"
+    height, width, _ = read_rgb(raw / f"{image_id}.tif").shape
+    annotation = raw / f"{image_id}.xml"
     regions = read_regions(annotation)
     _require_same_image(annotation, regions, height, width)
     try:
@@ -100,9 +99,9 @@ def _require_same_image(path: Path, regions: list[Region], height: int, width: i
         )
 
 
-def _from_binary_mask(image_id: str) -> tuple[Labels, Count, list[Remark]]:
-    height, width, _ = read_rgb(RAW / f"{image_id}.tif").shape
-    path = RAW / f"{image_id}.mask.png"
+def _from_binary_mask(image_id: str, raw: Path) -> tuple[Labels, Count, list[Remark]]:
+    height, width, _ = read_rgb(raw / f"{image_id}.tif").shape
+    path = raw / f"{image_id}.mask.png"
     mask = decode_mask(path.read_bytes(), name=str(path))
     if mask.shape != (height, width):
         raise PipelineError(

@@ -9,7 +9,7 @@ import pandas as pd
 from monuseg.core.command import parser, run
 from monuseg.core.files import replacing_folder
 from monuseg.core.parallel import parallel_map
-from monuseg.core.paths import RAW, SPLITS, TILES
+from monuseg.core.paths import MASKS, RAW, SPLITS, TILES
 from monuseg.formats.manifest import ImageRecord, Split, read_records, write_records
 from monuseg.formats.tiles import COLUMNS, INDEX
 from stages.tile.params import TileParams
@@ -25,7 +25,14 @@ def main(arguments: argparse.Namespace) -> None:
     for split in get_args(Split):
         members = [record for record in splits if record.split == split]
         with replacing_folder(TILES / split) as folder:
-            write = partial(write_tiles, folder=folder, size=params.size, stride=params.stride)
+            write = partial(
+                write_tiles,
+                raw=RAW.absolute(),
+                masks=MASKS.absolute(),
+                folder=folder,
+                size=params.size,
+                stride=params.stride,
+            )
             written = parallel_map(write, members, title=f"tile {split}")
             rows = [row for of_image in written for row in of_image]
             index = pd.DataFrame(rows, columns=COLUMNS)

@@ -7,12 +7,11 @@ folder's name holds a key of all that decides the bytes (see `stages.train.ident
 
 import hashlib
 import json
-import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monuseg.core.errors import PipelineError, explained
-from monuseg.core.files import naming, replacing, sha256_of, write_text
-from monuseg.core.turn import locked
+from monuseg.core.files import replacing, sha256_of, write_text
+from monuseg.core.locks import LockedError, exclusive
 
 Arrays = Sequence[npt.NDArray[np.generic]]
 
@@ -150,77 +149,37 @@ def opened(
         OSError: the folder cannot be written.
     """
     folder = scratch / f"{name}-{key[:KEY_LENGTH]}"
-    with exclusive(folder / LOCK, f"another process is training {name} on the same inputs"):
+    with _own(folder / LOCK, name):
         for left in scratch.glob(f"{REMOVED}*"):
             shutil.rmtree(left, ignore_errors=True)
         others = [path for path in scratch.glob(f"{name}-*") if path != folder]
         for other in sorted(others, key=_age)[: -(MOST_KEYS - 1)]:
-            with suppress(PipelineError, OSError), exclusive(other / LOCK, ""):
+            with suppress(LockedError, OSError), exclusive(other / LOCK):
                 _remove(other)
         yield Checkpoint(folder, key, seconds)
         _remove(folder)
 
 
 @contextmanager
-def exclusive(lock: Path, problem: str) -> Iterator[None]:
-    """Hold a lock that only one process can hold; it ends with the process, however that ends.
-
-    The file stays; the block may remove it, with the folder that it lies in.
-
-    Args:
-        lock: the file, made with its folder where it is missing.
-        problem: the start of the message if another process holds it.
-
-    Raises:
-        PipelineError: another process holds it.
-    """
-    descriptor = _locked(lock, problem)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(lock: Path, problem: str) -> int:
-    """The descriptor of the lock, which holds it until it is closed."""
-    while True:
+def _own(lock: Path, name: str) -> Iterator[None]:
+    with ExitStack() as stack:
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except FileNotFoundError:
-            continue  # the holder before removed the folder just now
+            stack.enter_context(exclusive(lock))
+        except LockedError as error:
+            raise PipelineError(
+                f"{lock}: another process is training {name} on the same inputs (process "
+                f"{error.holder}); wait for it, or end it"
+            ) from error
         except OSError as error:
             raise PipelineError(
                 f"{lock}: {error.strerror}; make this folder one that can be written to, or name "
                 "another one in MONUSEG_SCRATCH"
             ) from error
-        try:
-            if not locked(descriptor, lock):
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-                raise PipelineError(
-                    f"{lock}: {problem} (process {holder or 'unknown'}); wait for it, or end it"
-                )
-            if _still_there(lock, descriptor):
-                with naming(lock):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+        yield
 
 
 class _UnusableError(Exception):
     """Why a stored state is not used."""
-
-
-def _still_there(lock: Path, descriptor: int) -> bool:
-    """Whether the open file is the one of that name; the holder before may have removed it."""
-    try:
-        return os.path.samestat(lock.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _remove(folder: Path) -> None:

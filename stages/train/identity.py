@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import stages
+import monuseg
 from monuseg.core.files import sha256_of
 
-PACKAGE = Path(stages.__file__).resolve().parent
+ROOT = Path(monuseg.__file__).resolve().parents[1]
+CODE = ("monuseg", "stages")
+NOT_CODE = ("monuseg", "core")  # decides how a training runs, not what it computes
 # What its packages compute is what the stages compute; see the file itself.
 COMPUTE = Path("requirements-compute.txt")
 REQUIREMENT = re.compile(r"^[A-Za-z0-9._-]+", re.MULTILINE)
@@ -53,17 +55,18 @@ def training_key(
 
 
 def code() -> dict[str, str]:
-    """SHA-256 of each of the project's modules that is loaded, by its path in the package."""
+    """SHA-256 of each of the project's modules that is loaded, by its path."""
     files = {
         Path(file).resolve()
         for module in list(sys.modules.values())
         if (file := getattr(module, "__file__", None))
     }
-    return {
-        file.relative_to(PACKAGE).as_posix(): sha256_of(file)
+    own = [
+        file.relative_to(ROOT)
         for file in sorted(files)
-        if file.is_relative_to(PACKAGE)
-    }
+        if any(file.is_relative_to(ROOT / package) for package in CODE)
+    ]
+    return {file.as_posix(): sha256_of(ROOT / file) for file in own if file.parts[:2] != NOT_CODE}
 
 
 def _contents(folder: Path) -> dict[str, str]:

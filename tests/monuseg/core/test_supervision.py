@@ -145,8 +145,9 @@ def test_workers_end_with_a_killed_stage_and_its_next_run_clears_up(project: Slo
 def test_a_killed_worker_is_told_in_one_line(project: SlowProject) -> None:
     stage = project.stage()
     project.at_work()
-    # The stage, its resource tracker and its forkserver are older than the workers.
-    max(left(project.environment), key=lambda process: process.create_time()).kill()
+    workers = [each for each in left(project.environment) if "--process-name" in each.cmdline()]
+    assert len(workers) == 2
+    workers[0].kill()
     _, stderr = stage.communicate(timeout=30)
     assert stage.returncode == 1
     assert stderr.startswith("error: draw: a worker process was killed")
