@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Write the file and the tables.
 
     Raises:
-        PipelineError: the name or the description is none, or the run is not complete.
+        PipelineError: the name or the description is invalid, or the run is incomplete.
     """
     params = read_params()
     models = ModelsParams.load().names

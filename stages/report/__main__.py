@@ -9,14 +9,14 @@ from monuseg.core.files import write_text
 from monuseg.core.params import ModelsParams
 from monuseg.formats.manifest import TRAIN, SplitRecord, read_records
 from monuseg.scoring.intervals import IntervalParams
-from stages.report import markdown, page
+from stages.report import figures, pages
+from stages.report.content import calibrated_splits, content, headline_split
 from stages.report.differences import compare
 from stages.report.history import read_history
-from stages.report.overlays import chosen_images, gallery
+from stages.report.overlays import COLOURS, chosen_images, gallery
 from stages.report.params import ReportParams
 from stages.report.reference import read_references
 from stages.report.rows import read_rows
-from stages.report.sections import Results, headline_split, report
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -26,35 +26,46 @@ def main(arguments: argparse.Namespace) -> None:
         PipelineError: a file that the report is made of is missing or malformed.
     """
     params = ReportParams.load()
-    draws = IntervalParams.load()
+    intervals = IntervalParams.load()
     models = ModelsParams.load().names
     if not paths.SPLITS.is_file():
         raise PipelineError(f"{paths.SPLITS} is missing; run `dvc repro tile`")
     records = read_records(paths.SPLITS, SplitRecord)
     rows = read_rows(models, paths.METRICS, paths.DETAIL)
+    histories = {model: read_history(model, paths.HISTORY) for model in models}
     split = headline_split(rows)
-    comparison = None
+    pairs = []
     if split != TRAIN:
-        comparison = compare(
-            rows, paths.PER_IMAGE, split, resamples=draws.resamples, seed=draws.seed
-        )
+        draws = {"resamples": intervals.resamples, "seed": intervals.seed}
+        pairs = compare(rows, paths.PER_IMAGE, split, **draws)
+    shown = chosen_images(records, split, params.overlays)
     # The baseline's nuclei are left out: the page shows what was learned.
-    learned = [row for row in rows if not row.is_baseline]
-    document = report(
-        Results(
+    galleries = [
+        gallery(record, rows[:-1], raw=paths.RAW, masks=paths.MASKS, nuclei=paths.NUCLEI)
+        for record in shown
+    ]
+    markdown = pages.markdown(
+        **content(
             rows=rows,
-            histories=[read_history(model, paths.HISTORY) for model in models],
+            pairs=pairs,
+            intervals=intervals,
+            histories=histories,
             references=read_references(paths.REFERENCE),
             records=records,
-            galleries=[
-                gallery(record, learned, raw=paths.RAW, masks=paths.MASKS, nuclei=paths.NUCLEI)
-                for record in chosen_images(records, split, params.overlays)
-            ],
-            comparison=comparison,
+            shown=shown,
         )
     )
-    write_text(paths.METRICS / "report.md", markdown.render(document))
-    write_text(paths.METRICS / "report.html", page.render(document))
+    calibrated = calibrated_splits(rows)
+    html = pages.html(
+        markdown,
+        scores=figures.scores_with_intervals(rows, split),
+        reliability=figures.reliability_curves(rows, calibrated) if calibrated else None,
+        training=figures.training_curves(histories),
+        galleries=galleries,
+        colours=COLOURS,
+    )
+    write_text(paths.METRICS / "report.md", markdown)
+    write_text(paths.METRICS / "report.html", html)
 
 
 if __name__ == "__main__":

@@ -1,45 +1,32 @@
-"""Every two rows compared on the same images: which differences hold, and which may be chance."""
+"""Rows compared pair by pair on the same images: which differences hold, which may be chance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from monuseg.core.errors import PipelineError
-from monuseg.formats.manifest import TEST
-from monuseg.scoring.paired import Difference, caution, difference
+from monuseg.scoring.paired import Difference, difference
 from monuseg.scoring.per_image import read_scores, values
-from stages.report import prose
-from stages.report.document import (
-    Block,
-    Bullets,
-    Cell,
-    Column,
-    Notice,
-    Paragraph,
-    Section,
-    Table,
-    TableRow,
-    escaped,
-)
 from stages.report.rows import Row
-from stages.report.tables import SCORE_TITLES, SPLIT_TITLES
+from stages.report.tables import SCORE_TITLES, escaped
 
-COMPARED = ("dice", "aji", "pq")
+# The scores in which a model must beat the baseline, and in which rows are compared.
+DECIDING = ("dice", "aji", "pq")
 
-# Differences are small beside scores, and an end of an interval near 0 decides: a digit more.
+# One digit more than scores have: differences are small, and interval ends near 0 decide.
 DIGITS = 4
-ONE_IN = 20  # intervals of 95 % leaves out the true value
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Two rows, and how much higher the first scores.
 
     Attributes:
         first: a row.
         second: another.
-        found: each of `COMPARED` to the difference; None where too few images define the score.
+        found: the difference in each of `DECIDING`; None if too few images define the score.
     """
 
     first: Row
@@ -47,49 +34,14 @@ class Pair:
     found: Mapping[str, Difference | None]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Every two rows of a run on the images of one split.
-
-    Attributes:
-        split: whose images.
-        images: how many there are.
-        pairs: in the order of the rows.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        left_out: rows that are not scored on these images.
-    """
-
-    split: str
-    images: int
-    pairs: Sequence[Pair]
-    resamples: int
-    seed: int
-    left_out: Sequence[Row] = ()
-
-    @property
-    def found(self) -> list[Difference]:
-        """All differences that there are."""
-        return [one for pair in self.pairs for one in pair.found.values() if one is not None]
-
-    def holds(self, first: Row, second: Row, name: str) -> bool:
-        """Whether two rows differ in a score beyond chance, as far as the images can tell."""
-        return any(
-            found is not None and found.holds
-            for pair in self.pairs
-            if {pair.first.key, pair.second.key} == {first.key, second.key}
-            for found in [pair.found[name]]
-        )
-
-
 def compare(
     rows: Sequence[Row], folder: Path, split: str, *, resamples: int, seed: int
-) -> Comparison:
-    """Compare every two rows.
+) -> list[Pair]:
+    """Compare every pair of rows that are scored on a split, in the order of the rows.
 
     Args:
         rows: of one run.
-        folder: of the tables `<row>.csv`, a row an image.
+        folder: of the tables `<row>.csv`, one line per image.
         split: of the images.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -106,124 +58,99 @@ def compare(
                 f"{folder / row.key}.csv and {folder / one}.csv have other {split} images; "
                 f"run `dvc repro evaluate@{one} evaluate@{row.key}`"
             )
-    pairs = [
-        Pair(
-            first,
-            second,
-            {
-                name: difference(
-                    values(tables[first.key], name),
-                    values(tables[second.key], name),
-                    resamples=resamples,
-                    seed=seed,
-                )
-                for name in COMPARED
-            },
-        )
-        for first, second in combinations(scored, 2)
-    ]
-    images = len(tables[scored[0].key]) if scored else 0
-    left_out = [row for row in rows if row not in scored]
-    return Comparison(split, images, pairs, resamples, seed, left_out)
 
-
-def differences(comparison: Comparison | None) -> Section:
-    """The report's section; of no comparison it says why there is none."""
-    anchor, title = "differences", "Which differences hold"
-    if comparison is None:
-        text = "Training images alone are scored in this run: what they say of methods is nothing."
-        return Section(anchor, title, (Notice(text),))
-    blocks: list[Block] = [Paragraph(prose.DIFFERENCES_INTRO)]
-    if comparison.split != TEST:
-        blocks.append(
-            Notice(
-                f"The test images are not scored in this run: these are its {comparison.split} "
-                "images, on which choices were made."
+    def differences(first: Row, second: Row) -> dict[str, Difference | None]:
+        return {
+            name: difference(
+                values(tables[first.key], name),
+                values(tables[second.key], name),
+                resamples=resamples,
+                seed=seed,
             )
-        )
-    fewest = min((one.images for one in comparison.found), default=comparison.images)
-    if warning := caution(fewest):
-        blocks.append(Notice(f"**Take “holds” as a hint.** {warning}"))
-    count = len(comparison.found)
-    blocks += [
-        Bullets(tuple(statements(comparison))),
-        differences_table(comparison),
-        Paragraph(
-            f"{comparison.resamples} resamples of {comparison.images} images, seed "
-            f"{comparison.seed}. {prose.CHANCE} Of these {count} intervals, {count / ONE_IN:.1f} "
-            f"or more would if no two methods differed. {prose.SEEDS}"
-        ),
+            for name in DECIDING
+        }
+
+    return [Pair(*pair, differences(*pair)) for pair in combinations(scored, 2)]
+
+
+def verdict(row: Row, baseline: Row, split: str, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Whether a row beats the baseline in every deciding score that both have.
+
+    Args:
+        row: a model's or the ensemble's.
+        baseline: the row that it must beat.
+        split: whose scores.
+        pairs: the comparison image by image; without these two in it, no lead counts as chance.
+
+    Returns:
+        `title` of the row; `worse`, whether it fails to beat the baseline; `scores`, both values
+        of each score that decides this; `chance`, the scores in which a lead may be chance.
+    """
+    both = {
+        name: (ours, theirs)
+        for name in DECIDING
+        if (ours := row.value(split, name)) is not None
+        and (theirs := baseline.value(split, name)) is not None
+    }
+    worse = {name: pair for name, pair in both.items() if pair[0] <= pair[1]}
+    chance = [
+        SCORE_TITLES[name]
+        for first, second, found in pairs
+        if {first.key, second.key} == {row.key, baseline.key}
+        for name in both
+        if (one := found[name]) is None or not one.holds
     ]
-    if comparison.left_out:
-        titles = ", ".join(escaped(row.title) for row in comparison.left_out)
-        blocks.append(Paragraph(f"Not scored on these images, so not compared: {titles}."))
-    return Section(anchor, title, tuple(blocks))
+    scores = {SCORE_TITLES[name]: pair for name, pair in (worse or both).items()}
+    return {"title": row.title, "worse": bool(worse), "scores": scores, "chance": chance}
 
 
-def differences_table(comparison: Comparison) -> Table:
-    """Each pair with its differences, their intervals, and whether they hold."""
-    made = []
-    group = ""
-    for pair in comparison.pairs:
-        cells = [Cell(_short(pair.first)), Cell(_short(pair.second))]
-        cells += [_cell(pair.found[name]) for name in COMPARED]
-        made.append(TableRow(tuple(cells), starts_group=pair.first.key != group))
-        group = pair.first.key
-    columns = (
-        Column("Method", figures=False),
-        Column("less", figures=False),
-        *(Column(SCORE_TITLES[name]) for name in COMPARED),
-    )
-    images = f"{comparison.images} image" + ("" if comparison.images == 1 else "s")
-    return Table(
-        f"Differences, {SPLIT_TITLES[comparison.split].lower()}, {images}", columns, tuple(made)
+def differences_table(pairs: Sequence[Pair]) -> pd.DataFrame:
+    """A line per pair: the differences, their intervals, and whether they hold."""
+    return pd.DataFrame(
+        [
+            {
+                "Method": _short(first),
+                "Minus": _short(second),
+                **{SCORE_TITLES[name]: _cell(one) for name, one in found.items()},
+            }
+            for first, second, found in pairs
+        ]
     )
 
 
-def _cell(found: Difference | None) -> Cell:
+def _cell(found: Difference | None) -> str:
     if found is None:
-        return Cell("too few images")
-    return Cell(
-        f"{signed(found.mean)} {'holds' if found.holds else 'may be chance'}",
-        f"{signed(found.low)} to {signed(found.high)}; higher on {found.wins} of {found.images}",
-        strong=found.holds,
-    )
+        return "too few images"
+    mean, low, high = map(signed, (found.mean, found.low, found.high))
+    said = f"**{mean} holds**" if found.holds else f"{mean} may be chance"
+    return f"{said} *({low} to {high}; higher on {found.wins} of {found.images})*"
 
 
 def signed(value: float) -> str:
-    """A difference as text, with its sign, which a difference of nothing has not."""
+    """A difference as text, with a sign unless it is printed as 0."""
     text = f"{value:+.{DIGITS}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def statements(comparison: Comparison) -> list[str]:
-    """For each score, which row is above which, and between which nothing can be said."""
-    said = []
-    for name in COMPARED:
-        above: dict[str, list[str]] = {}
-        chance, unknown = [], []
-        for pair in comparison.pairs:
-            first, second = _short(pair.first), _short(pair.second)
-            found = pair.found[name]
-            if found is None:
-                unknown.append(f"{first} and {second}")
-            elif not found.holds:
-                chance.append(f"{first} and {second}")
-            else:
-                higher, lower = (first, second) if found.mean > 0 else (second, first)
-                above.setdefault(higher, []).append(lower)
-        holds = [f"{higher} above {listed(lower)}" for higher, lower in above.items()]
-        title = SCORE_TITLES[name]
-        said.append(f"**{title} holds**: {'; '.join(holds) or 'no difference'}.")
-        if chance:
-            said.append(f"**{title} may be chance**: {'; '.join(chance)}.")
-        if unknown:
-            said.append(f"**{title} of too few images**: {'; '.join(unknown)}.")
-    return said
+def statements(pairs: Sequence[Pair], name: str) -> dict[str, list[str]]:
+    """For one score: which row is above which, and which pairs cannot be told apart."""
+    above: dict[str, list[str]] = {}
+    chance, unknown = [], []
+    for first, second, every in pairs:
+        both, found = [_short(first), _short(second)], every[name]
+        if found is None:
+            unknown.append(listed(both))
+        elif not found.holds:
+            chance.append(listed(both))
+        else:
+            higher, lower = both if found.mean > 0 else reversed(both)
+            above.setdefault(higher, []).append(lower)
+    holds = [f"{higher} above {listed(lower)}" for higher, lower in above.items()]
+    return {"holds": holds, "chance": chance, "unknown": unknown}
 
 
 def _short(row: Row) -> str:
-    """The row's title without what a comma sets apart, which would be lost in a list."""
+    """The row's title up to its first comma, which would be confusing in a list."""
     return escaped(row.title.partition(",")[0])
 
 

@@ -4,6 +4,7 @@ import base64
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,31 +13,33 @@ import numpy.typing as npt
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import RGB, Labels, read_labels, read_rgb
 from monuseg.formats.manifest import SplitRecord
-from stages.report.document import Gallery, Picture, escaped
 from stages.report.rows import Row
 
-# Pixels of the image, cut from its centre, and how much larger they are drawn, for fine outlines.
+# Pixels of the image, cut from its centre, and the factor by which they are enlarged.
 CROP = 200
 ENLARGED = 3
-WEBP_QUALITY = 75
+WEBP = ".webp", [cv2.IMWRITE_WEBP_QUALITY, 75]
+PNG = ".png", [cv2.IMWRITE_PNG_COMPRESSION, 9]
 
-# Widths in drawn pixels: where the two outlines agree, the true one still frames the predicted one.
+# In enlarged pixels. Where the two outlines agree, the true one still frames the predicted one.
 TRUTH_WIDTH = 9
 PREDICTION_WIDTH = 4
 
-# Neither is a colour of stained tissue, and the colour-blind tell blue from yellow.
-TRUTH_COLOUR = "#19C8FF"
-PREDICTION_COLOUR = "#FFE11A"
+# Outlines: blue and yellow, which stained tissue lacks and the colour-blind can tell apart.
+# Errors: Okabe and Ito's orange and blue.
+COLOURS = {
+    "true outline": "#19C8FF",
+    "predicted outline": "#FFE11A",
+    "nucleus in both": "#C8C8C8",
+    "missed": "#D55E00",
+    "added": "#0072B2",
+}
 
-# Okabe and Ito's orange and blue.
-AGREED_COLOUR = "#C8C8C8"
-MISSED_COLOUR = "#D55E00"
-ADDED_COLOUR = "#0072B2"
-EMPTY_COLOUR = "#FFFFFF"
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def chosen_images(records: Sequence[SplitRecord], split: str, count: int) -> list[SplitRecord]:
-    """The first images of a split by id, one of each organ before the second of any."""
+    """The first images of a split by id: one of each organ before a second of any."""
     earlier: Counter[str] = Counter()
     ranked = []
     for record in sorted(records, key=lambda record: record.id):
@@ -48,8 +51,8 @@ def chosen_images(records: Sequence[SplitRecord], split: str, count: int) -> lis
 
 def gallery(
     record: SplitRecord, rows: Sequence[Row], *, raw: Path, masks: Path, nuclei: Path
-) -> Gallery:
-    """One image as it is, and with the nuclei of each row.
+) -> dict[str, Any]:
+    """One image, plain and with the nuclei of each row.
 
     Args:
         record: which image.
@@ -58,59 +61,62 @@ def gallery(
         masks: the folder of the true label maps, `<id>.png`.
         nuclei: the folder of the predicted label maps, `<row>/<id>.png`.
 
+    Returns:
+        `organ` and `id` of the image, and `columns`, each with a `title` and `pictures`, which
+        are the attributes of `<img>`.
+
     Raises:
         PipelineError: a file is missing, or two differ in size.
     """
-    image_path, truth_path = raw / f"{record.id}.tif", masks / f"{record.id}.png"
-    image = read_rgb(_existing(image_path, "extract"))
-    truth = _labels(truth_path, "masks", image, image_path)
-    part = _centre(image)
-    columns: list[tuple[str, tuple[Picture, ...]]] = [
-        ("Image", (_photograph(image[part], f"{record.id}, as it is"),))
-    ]
+    path = raw / f"{record.id}.tif"
+    image = read_rgb(_existing(path, "extract"))
+    part = tuple(
+        slice(start := max(0, (size - CROP) // 2), start + CROP) for size in image.shape[:2]
+    )
+
+    def labels(file: Path, stage: str) -> Labels:
+        found = read_labels(_existing(file, stage))
+        if found.shape != image.shape[:2]:
+            raise PipelineError(
+                f"{file}: shape {found.shape}, but {path} is {image.shape[:2]}; "
+                f"delete it and run `dvc repro {stage}`"
+            )
+        return found[part]
+
+    truth = labels(masks / f"{record.id}.png", "masks")
+    plain = _picture(_photograph(image[part]), f"{record.id}, as it is", WEBP)
+    columns = [{"title": "Image", "pictures": [plain]}]
     for row in rows:
-        path = nuclei / row.key / f"{record.id}.png"
-        predicted = _labels(path, f"evaluate@{row.key}", image, image_path)
-        pictures = (
-            _photograph(
-                image[part],
-                f"{record.id} with outlines of the truth and of {row.title}",
-                truth[part],
-                predicted[part],
-            ),
-            _error_map(truth[part], predicted[part], f"{record.id}: errors of {row.title}"),
-        )
-        columns.append((escaped(row.title), pictures))
-    return Gallery(f"**{escaped(record.organ)}**, `{record.id}`", tuple(columns))
+        found = labels(nuclei / row.key / f"{record.id}.png", f"evaluate@{row.key}")
+        drawn = _photograph(image[part], truth, found)
+        pictures = [
+            _picture(drawn, f"{record.id} with outlines of the truth and of {row.title}", WEBP),
+            _picture(errors(truth, found), f"{record.id}: errors of {row.title}", PNG),
+        ]
+        columns.append({"title": row.title, "pictures": pictures})
+    return {"organ": record.organ, "id": record.id, "columns": columns}
 
 
 def outlines(labels: Labels) -> npt.NDArray[np.bool_]:
-    """The pixels of nuclei that touch another label (or background) to any of four sides.
+    """The pixels of nuclei with another label or background on any of their four sides.
 
     Args:
         labels: (height, width); 0 is background.
 
     Returns:
-        (height, width); a pixel at the image's edge is no outline because of the edge alone.
+        (height, width); the edge of the image alone makes no outline.
     """
-    edge = np.zeros(labels.shape, bool)
-    rows_differ = labels[1:] != labels[:-1]
-    columns_differ = labels[:, 1:] != labels[:, :-1]
-    edge[1:] |= rows_differ
-    edge[:-1] |= rows_differ
-    edge[:, 1:] |= columns_differ
-    edge[:, :-1] |= columns_differ
-    return edge & (labels > 0)
+    edges = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, CROSS)
+    return np.asarray((edges > 0) & (labels > 0))
 
 
 def errors(truth: Labels, predicted: Labels) -> RGB:
     """A (height, width, 3) map of agreed, missed and added nucleus pixels in their colours."""
     true, found = truth > 0, predicted > 0
-    painted = np.empty((*truth.shape, 3), np.uint8)
-    painted[:] = _rgb(EMPTY_COLOUR)
-    painted[true & found] = _rgb(AGREED_COLOUR)
-    painted[true & ~found] = _rgb(MISSED_COLOUR)
-    painted[~true & found] = _rgb(ADDED_COLOUR)
+    painted = np.full((*truth.shape, 3), 255, np.uint8)
+    painted[true & found] = _rgb("nucleus in both")
+    painted[true & ~found] = _rgb("missed")
+    painted[~true & found] = _rgb("added")
     return painted
 
 
@@ -120,56 +126,32 @@ def _existing(path: Path, stage: str) -> Path:
     return path
 
 
-def _labels(path: Path, stage: str, image: RGB, image_path: Path) -> Labels:
-    labels = read_labels(_existing(path, stage))
-    if labels.shape != image.shape[:2]:
-        raise PipelineError(
-            f"{path}: shape {labels.shape}, but {image_path} is {image.shape[:2]}; "
-            f"delete it and run `dvc repro {stage}`"
-        )
-    return labels
-
-
-def _centre(image: RGB) -> tuple[slice, slice]:
-    top, left = (max(0, (size - CROP) // 2) for size in image.shape[:2])
-    return slice(top, top + CROP), slice(left, left + CROP)
-
-
-def _photograph(
-    image: RGB, alt: str, truth: Labels | None = None, predicted: Labels | None = None
-) -> Picture:
+def _photograph(image: RGB, truth: Labels | None = None, predicted: Labels | None = None) -> RGB:
     height, width = (side * ENLARGED for side in image.shape[:2])
     drawn = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
     for labels, colour, thickness in (
-        (truth, TRUTH_COLOUR, TRUTH_WIDTH),
-        (predicted, PREDICTION_COLOUR, PREDICTION_WIDTH),
+        (truth, "true outline", TRUTH_WIDTH),
+        (predicted, "predicted outline", PREDICTION_WIDTH),
     ):
         if labels is not None:
             large = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
             brush = np.ones((thickness, thickness), np.uint8)
             line = cv2.dilate(outlines(large).astype(np.uint8), brush)
             drawn[line > 0] = _rgb(colour)
-    return _picture(drawn, ".webp", [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY], alt)
+    return np.asarray(drawn)
 
 
-def _error_map(truth: Labels, predicted: Labels, alt: str) -> Picture:
-    return _picture(
-        errors(truth, predicted), ".png", [cv2.IMWRITE_PNG_COMPRESSION, 9], alt, pixelated=True
-    )
-
-
-def _picture(
-    image: RGB, suffix: str, options: list[int], alt: str, *, pixelated: bool = False
-) -> Picture:
+def _picture(image: RGB, alt: str, encoding: tuple[str, list[int]]) -> dict[str, Any]:
+    suffix, options = encoding
     encoded, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]), options)
     if not encoded:
         raise PipelineError(f"report: OpenCV cannot encode {alt} as {suffix}")
     text = base64.b64encode(content.tobytes()).decode("ascii")
     height, width = image.shape[:2]
-    return Picture(f"data:image/{suffix[1:]};base64,{text}", alt, width, height, pixelated)
+    uri = f"data:image/{suffix[1:]};base64,{text}"
+    return {"src": uri, "alt": alt, "width": width, "height": height}
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    """A CSS colour `#rrggbb` as numbers."""
-    red, green, blue = bytes.fromhex(colour[1:])
-    return red, green, blue
+def _rgb(name: str) -> tuple[int, ...]:
+    """A colour of `COLOURS`, written as `#rrggbb`, as numbers."""
+    return tuple(bytes.fromhex(COLOURS[name][1:]))

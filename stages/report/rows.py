@@ -1,15 +1,14 @@
 """The rows of the tables: what evaluate wrote for each model, the ensemble and the baseline."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import read_json
 from monuseg.formats.predictions import BASELINE, ENSEMBLE
-from stages.report.calibration import Calibration, calibration_of
+from monuseg.scoring.calibration import ReliabilityBin
 
 TITLES = {
     "unet": "U-Net",
@@ -19,7 +18,19 @@ TITLES = {
     BASELINE: "Otsu, no training",
 }
 
-Scores = Mapping[str, Mapping[str, float]]
+Scores = Mapping[str, float]
+
+
+class Calibration(NamedTuple):
+    """How well one row's probabilities are calibrated on one split.
+
+    Attributes:
+        error: expected calibration error.
+        bins: the bins that hold pixels, from low probability to high.
+    """
+
+    error: float
+    bins: list[ReliabilityBin]
 
 
 @dataclass(frozen=True)
@@ -28,14 +39,14 @@ class Row:
 
     Attributes:
         key: a model's name, "ensemble" or "otsu".
-        scores: split to score's name to value; what is undefined is absent.
-        organs: split to organ to the same, with the number of the organ's `images`.
-        calibration: split to how true the probabilities are; a hard mask has none.
+        scores: values by split and name; undefined scores are absent.
+        organs: values by split, organ and name, with the number of `images` of the organ.
+        calibration: by split; a hard mask has none.
     """
 
     key: str
-    scores: Scores
-    organs: Mapping[str, Scores] = field(default_factory=dict)
+    scores: Mapping[str, Scores]
+    organs: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     @property
@@ -54,7 +65,7 @@ class Row:
 
 
 def read_rows(models: Iterable[str], metrics: Path, detail: Path) -> list[Row]:
-    """The models' rows in order, the ensemble's if there is one of several, and the baseline's.
+    """The rows of the models in order, of the ensemble of several models, and of the baseline.
 
     Args:
         models: names of models.
@@ -68,66 +79,50 @@ def read_rows(models: Iterable[str], metrics: Path, detail: Path) -> list[Row]:
     # The mean of one model is that model.
     if len(keys) > 1 and (metrics / f"{ENSEMBLE}.json").is_file():
         keys.append(ENSEMBLE)
-    return [read_row(key, metrics, detail) for key in [*keys, BASELINE]]
+    return [_read_row(key, metrics, detail) for key in [*keys, BASELINE]]
 
 
-def read_row(key: str, metrics: Path, detail: Path) -> Row:
-    """One row, of both its files.
-
-    Raises:
-        PipelineError: see `read_rows`.
-    """
-    scores = _numbers(_blocks(metrics / f"{key}.json", key))
-    path = detail / f"{key}.json"
-    further = _blocks(path, key)
-    numbers = _numbers(further)
-    # Detail has blocks that are no splits (settings, versions): the scores decide what a split is.
-    splits = [split for split in scores if split in further]
-    return Row(
-        key,
-        {split: {**numbers.get(split, {}), **scores[split]} for split in scores},
-        {split: _numbers(_mapping(further[split].get("organs"))) for split in splits},
-        {
-            split: calibration_of(further[split]["calibration"], f"{path}: {split}", key)
-            for split in splits
-            if "calibration" in further[split]
-        },
-    )
-
-
-def _blocks(path: Path, key: str) -> dict[str, dict[str, Any]]:
-    """The mappings of a metrics file, most of them of splits; what else it holds is left out."""
+def _read_row(key: str, metrics: Path, detail: Path) -> Row:
+    scores, further = (_read(folder / f"{key}.json", key) for folder in (metrics, detail))
     try:
-        content = read_json(path)
+        # Not every block of detail is a split (settings, versions): the scores name the splits.
+        details = {split: further.get(split, {}) for split in scores}
+        return Row(
+            key,
+            {split: _numbers({**details[split], **scores[split]}) for split in scores},
+            {
+                split: {organ: _numbers(found) for organ, found in block.get("organs", {}).items()}
+                for split, block in details.items()
+            },
+            {
+                split: _calibration(block["calibration"])
+                for split, block in details.items()
+                if "calibration" in block
+            },
+        )
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise PipelineError(
+            f"{metrics / key}.json or {detail / key}.json is not what stage evaluate writes "
+            f"({error!r}); delete both and run `dvc repro evaluate@{key}`"
+        ) from error
+
+
+def _read(path: Path, key: str) -> Any:
+    try:
+        return read_json(path)
     except FileNotFoundError as error:
         raise PipelineError(f"{path} is missing; run `dvc repro evaluate@{key}`") from error
     except ValueError as error:
         raise PipelineError(
             f"{path} is no valid JSON ({error}); delete it and run `dvc repro evaluate@{key}`"
         ) from error
-    if not isinstance(content, dict):
-        raise PipelineError(
-            f"{path}: expected a mapping of splits, found {type(content).__name__}; "
-            f"delete it and run `dvc repro evaluate@{key}`"
-        )
-    return {name: block for name, block in content.items() if isinstance(block, dict)}
 
 
-def _mapping(content: Any) -> dict[str, Any]:
-    return content if isinstance(content, dict) else {}
+def _numbers(block: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a block, without flags, which are integers to Python."""
+    return {name: float(value) for name, value in block.items() if type(value) in (int, float)}
 
 
-def _numbers(blocks: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The numbers of each block; what is no number is for other readers."""
-    return {
-        block: {name: float(value) for name, value in content.items() if _is_number(value)}
-        for block, content in blocks.items()
-        if isinstance(content, dict)
-    }
-
-
-def _is_number(value: Any) -> bool:
-    # bool is an int to Python, and a flag is no score.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value)
+def _calibration(block: Mapping[str, Any]) -> Calibration:
+    bins = [ReliabilityBin(**one) for one in block["bins"]]
+    return Calibration(float(block["expected_calibration_error"]), bins)

@@ -1,18 +1,22 @@
-"""The report's tables, built from rows; a score that is not there is a dash."""
+"""The report's tables, as pandas tables of text; a missing score is a dash.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+Cells hold inline Markdown: text from data goes through `escaped`, the best scores are **strong**.
+"""
 
-from stages.report import original
-from stages.report.document import Cell, Column, Table, TableRow, escaped
-from stages.report.published import PUBLISHED
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from monuseg.formats.manifest import TEST
+from monuseg.formats.predictions import BASELINE
 from stages.report.reference import ReferenceRun
-from stages.report.rows import TITLES, Row
+from stages.report.rows import TITLES, Row, Scores
 
 DASH = "–"
-MARKS = "†‡"
 SPLIT_TITLES = {"train": "Training", "validation": "Validation", "test": "Test"}
-
 SCORE_TITLES = {
     "loss": "Loss",
     "accuracy": "Accuracy",
@@ -31,265 +35,164 @@ SCORE_TITLES = {
 SUMMARY = ("dice", "f1", "iou", "accuracy", "aji", "pq", "loss")
 FURTHER = ("precision", "recall", "pixel_dice", "aji_plus", "dq", "sq")
 COMPARED = ("dice", "iou", "accuracy", "aji", "pq", "dq", "sq")
-ORIGINAL = ("loss", "accuracy", "f1", "pixel_dice")
+ORIGINAL = ("loss", "accuracy", "f1", "pixel_dice", "dice")
 
-# Four digits where they stand beside the original's, which has four; else three, as is usual.
+# Four digits beside the original's, which has four; three elsewhere, as is usual.
 DIGITS = 3
 ORIGINAL_DIGITS = 4
 
+MARKUP = re.compile(r"([\\`*_\[\]<>|~&])")
+
+
+def escaped(text: str) -> str:
+    """Text from data as inline Markdown that shows it as it is, on one line."""
+    return MARKUP.sub(r"\\\1", " ".join(text.split()))
+
 
 def number(value: float | None, digits: int = DIGITS) -> str:
-    """A score as text; a dash for None."""
-    return DASH if value is None else f"{value:.{digits}f}"
+    """A score as text; a dash for None and NaN."""
+    return DASH if value is None or pd.isna(value) else f"{value:.{digits}f}"
 
 
-def interval(row: Row, split: str, name: str) -> str:
-    """The 95 % interval of a score as text, or nothing."""
-    low, high = row.value(split, f"{name}_lo"), row.value(split, f"{name}_hi")
-    if low is None or high is None:
-        return ""
-    return f"{number(low)}–{number(high)}"
+def interval(scores: Scores, name: str) -> str:
+    """The 95% interval of a score as text to follow it, or nothing."""
+    low, high = scores.get(f"{name}_lo"), scores.get(f"{name}_hi")
+    shown = [number(low), number(high)]
+    return "" if DASH in shown else f" *({'–'.join(shown)})*"
 
 
-def scores_table(rows: Sequence[Row], split: str, names: Sequence[str], caption: str) -> Table:
-    """A row each, the columns `names`, the best of each column strong.
-
-    Args:
-        rows: at least one.
-        split: of which split the scores are.
-        names: of scores, keys of `SCORE_TITLES`.
-        caption: inline Markdown.
-    """
-    best = {name: _best(rows, split, name) for name in names}
-    made = []
-    for row in rows:
-        cells = [Cell(escaped(row.title))]
-        for name in names:
-            value = row.value(split, name)
-            cells.append(
-                Cell(
-                    number(value),
-                    interval(row, split, name),
-                    # What looks equal is marked as equal.
-                    strong=value is not None and number(value) == best[name],
-                )
-            )
-        style = "baseline" if row.is_baseline else ""
-        made.append(TableRow(tuple(cells), style, starts_group=row.is_baseline))
-    columns = (Column("Method", figures=False), *(Column(SCORE_TITLES[name]) for name in names))
-    return Table(caption, columns, tuple(made))
-
-
-def organ_tables(rows: Sequence[Row], split: str, names: Sequence[str]) -> list[Table]:
-    """For each score a table of a row an organ and a column a method, the best of each row strong.
-
-    Args:
-        rows: at least one.
-        split: of which split the scores are.
-        names: of scores, keys of `SCORE_TITLES`; those that no row has of any organ are left out.
-    """
-    # How many images of each organ there are, which is the same in every row that is scored.
-    images = {
-        organ: scores.get("images")
-        for row in rows
-        for organ, scores in row.organs.get(split, {}).items()
-    }
-    made = []
-    for name in names:
-        lines = [
-            (
-                escaped(organ),
-                images[organ],
-                [row.organs.get(split, {}).get(organ, {}).get(name) for row in rows],
-            )
-            for organ in sorted(images)
-        ]
-        if all(value is None for *_, values in lines for value in values):
-            continue
-        known = [count for count in images.values() if count is not None]
-        lines.append(("all", sum(known) or None, [row.value(split, name) for row in rows]))
-        columns = (
-            Column("Organ", figures=False),
-            Column("Images"),
-            *(Column(escaped(row.title)) for row in rows),
-        )
-        content = []
-        for position, (organ, count, values) in enumerate(lines):
-            best = _highest(values)
-            cells = (
-                Cell(organ),
-                Cell(number(count, 0)),
-                *(Cell(number(value), strong=number(value) == best) for value in values),
-            )
-            content.append(TableRow(cells, starts_group=position == len(lines) - 1))
-        title = f"{SCORE_TITLES[name]} by organ, {SPLIT_TITLES[split].lower()}"
-        made.append(Table(title, columns, tuple(content)))
-    return made
-
-
-def calibration_table(rows: Sequence[Row], splits: Sequence[str]) -> Table:
-    """Each row's expected calibration error on each split; a dash where there is none."""
-    found = [
-        [
-            row.calibration[split].expected_calibration_error if split in row.calibration else None
-            for split in splits
-        ]
-        for row in rows
-    ]
-    best = [_lowest(column) for column in zip(*found, strict=True)]
-    made = [
-        TableRow(
-            (
-                Cell(escaped(row.title)),
-                *(
-                    Cell(number(value), strong=number(value) == lowest)
-                    for value, lowest in zip(values, best, strict=True)
-                ),
-            ),
-            "baseline" if row.is_baseline else "",
-            starts_group=row.is_baseline,
-        )
-        for row, values in zip(rows, found, strict=True)
-    ]
-    columns = (Column("Method", figures=False), *(Column(SPLIT_TITLES[split]) for split in splits))
-    return Table("Expected calibration error", columns, tuple(made))
-
-
-def _best(rows: Iterable[Row], split: str, name: str) -> str | None:
-    values = [row.value(split, name) for row in rows]
-    return _lowest(values) if name == "loss" else _highest(values)
-
-
-def _highest(values: Iterable[float | None]) -> str | None:
-    """The highest value as text; None where fewer than two differ as they are shown."""
-    known = _told_apart(values)
-    return number(max(known)) if known else None
-
-
-def _lowest(values: Iterable[float | None]) -> str | None:
-    known = _told_apart(values)
-    return number(min(known)) if known else None
-
-
-def _told_apart(values: Iterable[float | None]) -> list[float]:
+def marked(
+    values: Sequence[float | None], best: Callable[[Iterable[float]], float] = max
+) -> list[str]:
+    """Values as text; those printed like the best are strong, unless all are printed alike."""
     known = [value for value in values if value is not None]
-    return known if len({number(value) for value in known}) > 1 else []
+    if len({number(value) for value in known}) < 2:
+        return [number(value) for value in values]
+    winner = number(best(known))
+    return [f"**{text}**" if text == winner else text for text in map(number, values)]
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a group of rows comes from.
+def scores_table(rows: Sequence[Row], split: str, names: Sequence[str]) -> pd.DataFrame:
+    """A line per row, a column for each of the scores `names`."""
+    table = {"Method": [escaped(row.title) for row in rows]}
+    for name in names:
+        values = marked([row.value(split, name) for row in rows], min if name == "loss" else max)
+        intervals = [interval(row.scores.get(split, {}), name) for row in rows]
+        table[SCORE_TITLES[name]] = [f"{a}{b}" for a, b in zip(values, intervals, strict=True)]
+    return pd.DataFrame(table)
 
-    Attributes:
-        title: inline Markdown for the column "From".
-        rows: its rows.
-        style: of its rows in the page.
+
+def organ_tables(rows: Sequence[Row], split: str, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """A table per score, keyed by its title, with a row per organ and a column per method.
+
+    Scores that are missing for every organ and method are left out.
     """
+    scored = [row.organs.get(split, {}) for row in rows]
+    images = {organ: scores["images"] for one in scored for organ, scores in one.items()}
+    organs = sorted(images)
+    counts = [*(images[organ] for organ in organs), sum(images.values())]
+    tables = {}
+    for name in names:
+        lines = [[one.get(organ, {}).get(name) for one in scored] for organ in organs]
+        if any(value is not None for line in lines for value in line):
+            lines.append([row.value(split, name) for row in rows])
+            table = pd.DataFrame(map(marked, lines), columns=[escaped(row.title) for row in rows])
+            table.insert(0, "Organ", [*map(escaped, organs), "all"])
+            table.insert(1, "Images", [number(count, 0) for count in counts])
+            tables[SCORE_TITLES[name]] = table
+    return tables
 
-    title: str
-    rows: Sequence[Row]
-    style: str = ""
+
+def calibration_table(rows: Sequence[Row], splits: Sequence[str]) -> pd.DataFrame:
+    """The expected calibration error of each row on each split."""
+    table = {"Method": [escaped(row.title) for row in rows]}
+    for split in splits:
+        errors = [
+            row.calibration[split].error if split in row.calibration else None for row in rows
+        ]
+        table[SPLIT_TITLES[split]] = marked(errors, min)
+    return pd.DataFrame(table)
 
 
-def original_table(split: str, sources: Sequence[Source]) -> Table:
-    """One of the original's tables, its rows as printed, as they are true, and ours.
+def history_table(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Per model: epochs, last objective, and the first epoch with the highest validation Dice."""
+    lines = []
+    for model, history in histories.items():
+        best = history.dropna().nlargest(1, "validation_dice")
+        lines.append(
+            {
+                "Model": escaped(TITLES.get(model, model)),
+                "Epochs": str(len(history)),
+                "Last objective": number(history["objective"].iloc[-1]),
+                "Highest validation Dice": number(best["validation_dice"].max()),
+                "In epoch": number(best["epoch"].max(), 0),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def original_table(split: str, sources: Mapping[str, Sequence[Row]]) -> pd.DataFrame:
+    """One of the original's tables: as printed, as in its notebooks, and our results.
 
     Args:
         split: "train", "validation" or "test".
-        sources: this run, then reference runs.
+        sources: the rows of this run and of kept runs, keyed by their text in the column "From".
     """
-    made: list[TableRow] = []
-    remarks: list[str] = []
-    for key in _keys(sources):
-        group = [*_original_rows(split, key, remarks), *_own_rows(split, key, sources)]
-        made += [
-            TableRow(
-                (Cell(escaped(TITLES.get(key, key)) if first else ""), *row.cells), row.style, first
-            )
-            for row, first in zip(group, [True] + [False] * len(group), strict=False)
+    printed = _records("original.csv")
+    ours = [
+        {"split": split, "model": row.key, "source": source, **row.scores[split]}
+        for source, rows in sources.items()
+        for row in rows
+        if row.scores.get(split)
+    ]
+    # The original's models, then ours, the baseline last.
+    models = list(dict.fromkeys(one["model"] for one in [*printed, *ours]))
+    models.sort(key=BASELINE.__eq__)
+    lines = [one for one in [*printed, *ours] if one["split"] == split]
+    lines.sort(key=lambda one: models.index(one["model"]))
+    table = pd.DataFrame(
+        [
+            {
+                "Model": escaped(TITLES.get(one["model"], one["model"])),
+                "From": one["source"],
+                **{SCORE_TITLES[name]: number(one.get(name), ORIGINAL_DIGITS) for name in ORIGINAL},
+            }
+            for one in lines
         ]
-    columns = (
-        Column("Model", figures=False),
-        Column("From", figures=False),
-        *(Column(SCORE_TITLES[name]) for name in ORIGINAL),
-        Column("Dice"),
     )
-    return Table(SPLIT_TITLES[split], columns, tuple(made), tuple(remarks))
+    table["Model"] = table["Model"].mask(table["Model"].duplicated(), "")
+    return table
 
 
-def _keys(sources: Sequence[Source]) -> list[str]:
-    """The original's models, then every other row of ours; the baseline last."""
-    ours = [row for source in sources for row in source.rows]
-    others = [row.key for row in ours if not row.is_baseline]
-    baseline = [row.key for row in ours if row.is_baseline]
-    return list(dict.fromkeys([*original.MODELS, *others, *baseline]))
-
-
-def _original_rows(split: str, key: str, remarks: list[str]) -> list[TableRow]:
-    """The rows "printed" and "true" without the model's cell; adds notes to `remarks`."""
-    made = []
-    for title, table in (("printed", original.PRINTED), ("true", original.TRUE)):
-        scores = table.get(split, {}).get(key)
-        if scores is None:
-            continue
-        mark = ""
-        if scores.wrong_in_print:
-            mark = MARKS[len(remarks)]
-            remarks.append(f"{mark} Wrong in print: {scores.wrong_in_print}.")
-        values = (getattr(scores, name) for name in ORIGINAL)
-        cells = (
-            Cell(f"original, {title}{mark}"),
-            *(Cell(number(value, ORIGINAL_DIGITS)) for value in values),
-            Cell(DASH),
-        )
-        made.append(TableRow(cells, "muted"))
-    return made
-
-
-def _own_rows(split: str, key: str, sources: Sequence[Source]) -> list[TableRow]:
-    """This model's row of each source that scored it on this split, without the model's cell."""
-    made = []
-    for source in sources:
-        row = next((row for row in source.rows if row.key == key), None)
-        if row is None:
-            continue
-        values = [row.value(split, name) for name in (*ORIGINAL, "dice")]
-        if all(value is None for value in values):
-            continue
-        cells = (Cell(source.title), *(Cell(number(value, ORIGINAL_DIGITS)) for value in values))
-        made.append(TableRow(cells, source.style))
-    return made
-
-
-def comparison_table(runs: Sequence[ReferenceRun]) -> Table:
-    """Reference runs on the test images, and what others published for them."""
-    made: list[TableRow] = []
-    for run in runs:
-        for position, row in enumerate(run.table_rows()):
-            style = "baseline" if row.is_baseline else "ours"
-            made.append(
-                TableRow(
-                    (
-                        Cell(escaped(row.title)),
-                        *_compared(row),
-                        Cell(f"here, `{run.name}`"),
-                    ),
-                    style,
-                    starts_group=position == 0,
-                )
-            )
-    for position, method in enumerate(PUBLISHED):
-        row = Row(method.method, {"test": method.scores})
-        source = f"[{escaped(method.source)}]({method.url})"
-        cells = (Cell(escaped(method.method)), *_compared(row), Cell(source))
-        made.append(TableRow(cells, "", starts_group=position == 0))
-    columns = (
-        Column("Method", figures=False),
-        *(Column(SCORE_TITLES[name]) for name in COMPARED),
-        Column("Source", figures=False),
+def comparison_table(runs: Sequence[ReferenceRun]) -> pd.DataFrame:
+    """Kept runs on their test images, and what others published for the official ones."""
+    ours = [
+        {
+            "method": row.title,
+            "source": f"here, `{run.name}`"
+            if run.official_test
+            else f"here, `{run.name}`, **on other images** ({escaped(run.dataset.protocol)})",
+            **row.scores[TEST],
+        }
+        for run in runs
+        for row in run.table_rows()
+        if row.scores.get(TEST)
+    ]
+    return pd.DataFrame(
+        [
+            {
+                "Method": escaped(one["method"]),
+                "Source": one["source"],
+                **{
+                    SCORE_TITLES[name]: number(one.get(name)) + interval(one, name)
+                    for name in COMPARED
+                },
+            }
+            for one in [*ours, *_records("published.csv")]
+        ]
     )
-    return Table("The 14 official test images of MoNuSeg 2018", columns, tuple(made))
 
 
-def _compared(row: Row) -> list[Cell]:
-    return [Cell(number(row.value("test", name)), interval(row, "test", name)) for name in COMPARED]
+def _records(name: str) -> list[dict[Any, Any]]:
+    """The lines of a table beside this module."""
+    return pd.read_csv(Path(__file__).with_name(name), comment="#").to_dict("records")

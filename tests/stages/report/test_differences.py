@@ -6,15 +6,14 @@ import pytest
 
 from monuseg.core.errors import PipelineError
 from stages.report.differences import (
-    Comparison,
+    Pair,
     compare,
-    differences,
     differences_table,
     listed,
     signed,
     statements,
+    verdict,
 )
-from stages.report.document import Bullets, Notice, Paragraph, Section
 from stages.report.rows import Row
 
 IDS = "abcdefgh"
@@ -32,12 +31,12 @@ def write(folder: Path, row: str, lead: tuple[float, ...], split: str = "test") 
     return Row(row, {split: {"dice": 0.6}})
 
 
-def compared(rows: list[Row], folder: Path, split: str = "test") -> Comparison:
+def compared(rows: list[Row], folder: Path, split: str = "test") -> list[Pair]:
     return compare(rows, folder, split, resamples=500, seed=1)
 
 
 @pytest.fixture
-def comparison(tmp_path: Path) -> Comparison:
+def pairs(tmp_path: Path) -> list[Pair]:
     rows = [
         write(tmp_path, "unet", (0.0,) * 8),
         write(tmp_path, "segnet", (0.01,) * 8),
@@ -46,82 +45,55 @@ def comparison(tmp_path: Path) -> Comparison:
     return compared(rows, tmp_path)
 
 
-def test_every_pair_is_compared_and_only_what_holds_is_said_to(comparison: Comparison) -> None:
-    pairs = [(pair.first.key, pair.second.key) for pair in comparison.pairs]
-    assert pairs == [("unet", "segnet"), ("unet", "otsu"), ("segnet", "otsu")]
-    assert statements(comparison) == [
-        "**Dice holds**: SegNet above U-Net.",
-        "**Dice may be chance**: U-Net and Otsu; SegNet and Otsu.",
-        "**AJI holds**: no difference.",
-        "**AJI of too few images**: U-Net and SegNet; U-Net and Otsu; SegNet and Otsu.",
-        "**PQ holds**: no difference.",
-        "**PQ may be chance**: U-Net and SegNet; U-Net and Otsu; SegNet and Otsu.",
+def test_every_pair_is_compared_and_only_what_holds_is_said_to(pairs: list[Pair]) -> None:
+    every = [("unet", "segnet"), ("unet", "otsu"), ("segnet", "otsu")]
+    assert [(pair.first.key, pair.second.key) for pair in pairs] == every
+    named = ["U-Net and SegNet", "U-Net and Otsu", "SegNet and Otsu"]
+    assert [statements(pairs, name) for name in ("dice", "aji", "pq")] == [
+        {"holds": ["SegNet above U-Net"], "chance": named[1:], "unknown": []},
+        {"holds": [], "chance": [], "unknown": named},
+        {"holds": [], "chance": named, "unknown": []},
     ]
-    unet, segnet, otsu = Row("unet", {}), Row("segnet", {}), Row("otsu", {})
-    assert comparison.holds(unet, segnet, "dice")
-    assert comparison.holds(segnet, unet, "dice")
-    assert not comparison.holds(unet, otsu, "dice")
-    assert not comparison.holds(unet, segnet, "aji")
 
 
-def test_table_has_the_difference_its_interval_and_the_verdict(comparison: Comparison) -> None:
-    table = differences_table(comparison)
-    assert table.caption == "Differences, test, 8 images"
-    assert [column.title for column in table.columns] == ["Method", "less", "Dice", "AJI", "PQ"]
-    first = table.rows[0].cells
-    assert [cell.text for cell in first] == [
-        *("U-Net", "SegNet", "−0.0100 holds", "too few images", "0.0000 may be chance")
-    ]
-    assert first[2].interval == "−0.0100 to −0.0100; higher on 0 of 8"
-    assert [cell.strong for cell in first] == [False, False, True, False, False]
-    last = table.rows[2].cells
-    assert [cell.text for cell in last[:2]] == ["SegNet", "Otsu"]
-    assert last[2].text == "+0.0100 may be chance"
-    assert last[2].interval.endswith("; higher on 4 of 8")
-    assert [row.starts_group for row in table.rows] == [True, False, True]
+def test_a_lead_over_the_baseline_holds_in_either_order_of_the_pair(pairs: list[Pair]) -> None:
+    unet = Row("unet", {"test": {"dice": 0.6, "aji": 0.5, "pq": 0.5}})
+    segnet = Row("segnet", {"test": {"dice": 0.7, "aji": 0.6, "pq": 0.6}})
+    found = verdict(segnet, unet, "test", pairs)
+    assert found["chance"] == ["AJI", "PQ"]
+    assert not found["worse"]
+    assert verdict(unet, segnet, "test", pairs)["worse"]
+    assert verdict(segnet, unet, "test", [])["chance"] == []
 
 
-def texts(section: Section, kind: type[Paragraph] | type[Notice]) -> str:
-    return "\n".join(block.text for block in section.blocks if isinstance(block, kind))
+def test_table_has_the_difference_its_interval_and_the_verdict(pairs: list[Pair]) -> None:
+    table = differences_table(pairs)
+    assert list(table.columns) == ["Method", "Minus", "Dice", "AJI", "PQ"]
+    method, minus, dice, aji, pq = table.iloc[0]
+    assert (method, minus) == ("U-Net", "SegNet")
+    assert dice == "**−0.0100 holds** *(−0.0100 to −0.0100; higher on 0 of 8)*"
+    assert aji == "too few images"
+    assert pq.startswith("0.0000 may be chance *(")
+    method, minus, dice, *_ = table.iloc[2]
+    assert (method, minus) == ("SegNet", "Otsu")
+    assert dice.startswith("+0.0100 may be chance *(")
+    assert dice.endswith("; higher on 4 of 8)*")
 
 
-def test_section_says_images_draws_and_what_chance_does(comparison: Comparison) -> None:
-    section = differences(comparison)
-    assert Bullets(tuple(statements(comparison))) in section.blocks
-    said = texts(section, Paragraph)
-    assert "500 resamples of 8 images, seed 1." in said
-    # Three of Dice and three of PQ.
-    assert "Of these 6 intervals, 0.3 or more would" in said
-    assert texts(section, Notice) == ""
-
-
-def test_few_images_and_rows_that_were_not_scored_are_told(tmp_path: Path) -> None:
+def test_rows_that_are_not_scored_on_the_images_are_not_compared(tmp_path: Path) -> None:
     rows = [
         write(tmp_path, "unet", (0.0,) * 4, "validation"),
         write(tmp_path, "segnet", (0.1,) * 4, "validation"),
         Row("otsu", {"train": {"dice": 0.5}}),
     ]
-    section = differences(compared(rows, tmp_path, "validation"))
-    notices = texts(section, Notice)
-    assert "The test images are not scored in this run: these are its validation" in notices
-    assert "**Take “holds” as a hint.** 4 images are too few" in notices
-    assert "Not scored on these images, so not compared: Otsu, no training." in texts(
-        section, Paragraph
-    )
-
-
-def test_of_training_images_alone_nothing_is_said() -> None:
-    section = differences(None)
-    assert len(section.blocks) == 1
-    assert "Training images alone" in texts(section, Notice)
+    [pair] = compared(rows, tmp_path, "validation")
+    assert [pair.first.key, pair.second.key] == ["unet", "segnet"]
 
 
 def test_of_one_image_there_is_no_interval(tmp_path: Path) -> None:
     rows = [write(tmp_path, "unet", (0.0,)), write(tmp_path, "otsu", (0.1,))]
-    comparison = compared(rows, tmp_path)
-    assert comparison.found == []
-    assert differences_table(comparison).caption == "Differences, test, 1 image"
-    assert texts(differences(comparison), Notice) == ""
+    [pair] = compared(rows, tmp_path)
+    assert set(pair.found.values()) == {None}
 
 
 def test_rows_of_other_images_are_refused(tmp_path: Path) -> None:

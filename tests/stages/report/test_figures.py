@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from stages.report.calibration import Calibration, ReliabilityBin
+from monuseg.scoring.calibration import ReliabilityBin
 from stages.report.figures import (
     INK,
     PALETTE,
@@ -14,17 +15,13 @@ from stages.report.figures import (
     scores_with_intervals,
     training_curves,
 )
-from stages.report.history import History
-from stages.report.rows import Row
+from stages.report.rows import Calibration, Row
 
 
-def history(model: str, *, validated: bool = True) -> History:
-    dice = (0.5, 0.6) if validated else (None, None)
-    return History(
-        model,
-        (1, 2),
-        {"objective": (0.9, 0.8), "validation_loss": dice, "validation_dice": dice},
-    )
+def history(*, validated: bool = True) -> pd.DataFrame:
+    dice = [0.5, 0.6] if validated else [float("nan")] * 2
+    curves = {"objective": [0.9, 0.8], "validation_loss": dice, "validation_dice": dice}
+    return pd.DataFrame({"epoch": [1.0, 2.0], **curves})
 
 
 def words(svg: str) -> list[str]:
@@ -32,11 +29,11 @@ def words(svg: str) -> list[str]:
 
 
 def test_a_panel_for_each_column_that_holds_values() -> None:
-    svg = training_curves([history("unet"), history("tiny")])
+    svg = training_curves({"unet": history(), "tiny": history()})
     fromstring(svg)
     assert {"Training objective", "Validation loss", "Validation Dice"} <= set(words(svg))
     assert {"U-Net", "tiny"} <= set(words(svg))
-    without = words(training_curves([history("unet", validated=False)]))
+    without = words(training_curves({"unet": history(validated=False)}))
     assert "Training objective" in without
     assert "Validation Dice" not in without
 
@@ -44,7 +41,7 @@ def test_a_panel_for_each_column_that_holds_values() -> None:
 def test_nothing_of_the_surroundings_is_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = training_curves([history("unet")])
+    plain = training_curves({"unet": history()})
     assert "metadata" not in plain
     assert "<style" not in plain
     assert INK not in plain
@@ -53,7 +50,7 @@ def test_nothing_of_the_surroundings_is_in_it(
     import matplotlib as mpl
 
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 30, "svg.hashsalt": "other"}):
-        assert training_curves([history("unet")]) == plain
+        assert training_curves({"unet": history()}) == plain
 
 
 def test_scores_of_every_row_and_a_row_without_any() -> None:
@@ -69,11 +66,10 @@ def test_scores_of_every_row_and_a_row_without_any() -> None:
 
 def calibrated(row: str, *splits: str) -> Row:
     bins = [
-        ReliabilityBin(low=0, high=0.1, pixels=90, mean_probability=0.01, nucleus_fraction=0.02),
-        ReliabilityBin(low=0.9, high=1, pixels=10, mean_probability=0.95, nucleus_fraction=0.8),
+        ReliabilityBin(0.0, 0.1, pixels=90, mean_probability=0.01, nucleus_fraction=0.02),
+        ReliabilityBin(0.9, 1.0, pixels=10, mean_probability=0.95, nucleus_fraction=0.8),
     ]
-    made = Calibration(expected_calibration_error=0.024, bins=bins)
-    return Row(row, {}, calibration=dict.fromkeys(splits, made))
+    return Row(row, {}, calibration=dict.fromkeys(splits, Calibration(0.024, bins)))
 
 
 def test_a_reliability_curve_a_row_with_probabilities_in_its_colour_of_the_scores() -> None:
@@ -88,7 +84,7 @@ def test_a_reliability_curve_a_row_with_probabilities_in_its_colour_of_the_score
     found = words(svg)
     assert [found.count(word) for word in ("Validation", "Test", "SegNet", "Ensemble")] == [1] * 4
     assert not {"U-Net", "Otsu, no training"} & set(found)
-    assert "as claimed" in found
+    assert "calibrated" in found
     scores = scores_with_intervals(
         [Row(row.key, {"test": {"dice": 0.5}}) for row in rows[:3]], "test"
     )
@@ -96,13 +92,13 @@ def test_a_reliability_curve_a_row_with_probabilities_in_its_colour_of_the_score
     for colour, drawn in zip(PALETTE, (0, 1, 1), strict=False):
         assert colour.lower() in scores
         assert (colour.lower() in svg) == bool(drawn)
-    assert "as claimed" in words(reliability_curves(rows, ("test",)))
+    assert "calibrated" in words(reliability_curves(rows, ("test",)))
     assert svg == reliability_curves(rows, ("validation", "test"))
 
 
 def test_figures_share_no_id() -> None:
     figures = (
-        training_curves([history("unet")]),
+        training_curves({"unet": history()}),
         scores_with_intervals([Row("otsu", {})], "test"),
         reliability_curves([calibrated("unet", "test")], ("test",)),
     )

@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import write_labels, write_rgb
 from monuseg.formats.manifest import Split, SplitRecord
-from stages.report.document import Picture
 from stages.report.overlays import CROP, ENLARGED, chosen_images, errors, gallery, outlines
 from stages.report.rows import Row
 
@@ -19,8 +19,8 @@ def record(image: str, organ: str = "colon", split: Split = "test") -> SplitReco
     return SplitRecord(image, organ, split, 0.25, "aperio-xml")
 
 
-def decoded(picture: Picture) -> np.ndarray:
-    content = base64.b64decode(picture.uri.split(",", 1)[1])
+def decoded(picture: dict[str, Any]) -> np.ndarray:
+    content = base64.b64decode(picture["src"].split(",", 1)[1])
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
@@ -70,21 +70,23 @@ def write(folder: Path, size: int, predicted_size: int | None = None) -> None:
     write_labels(folder / "nuclei/unet/a.png", found)
 
 
-def shown(folder: Path) -> tuple[tuple[str, tuple[Picture, ...]], ...]:
-    return gallery(
+def shown(folder: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    found = gallery(
         record("a"),
         [Row("unet", {})],
         raw=folder / "raw",
         masks=folder / "masks",
         nuclei=folder / "nuclei",
-    ).columns
+    )
+    assert (found["organ"], found["id"]) == ("colon", "a")
+    return [(column["title"], column["pictures"]) for column in found["columns"]]
 
 
 def test_a_large_image_is_cut_around_its_centre(tmp_path: Path) -> None:
     write(tmp_path, CROP + 100)
-    (title, (plain,)), (row, (drawn, missed)) = shown(tmp_path)
+    (title, [plain]), (row, [drawn, missed]) = shown(tmp_path)
     assert (title, row) == ("Image", "U-Net")
-    assert (plain.width, plain.height) == (CROP * ENLARGED, CROP * ENLARGED)
+    assert (plain["width"], plain["height"]) == (CROP * ENLARGED, CROP * ENLARGED)
     image = decoded(missed)
     assert image.shape == (CROP, CROP, 3)
     # The nucleus of ten pixels in the middle, all of it missed.
@@ -98,8 +100,8 @@ def test_a_large_image_is_cut_around_its_centre(tmp_path: Path) -> None:
 
 def test_a_small_image_is_shown_whole(tmp_path: Path) -> None:
     write(tmp_path, 40)
-    (_, (plain,)), _ = shown(tmp_path)
-    assert (plain.width, plain.height) == (40 * ENLARGED, 40 * ENLARGED)
+    (_, [plain]), _ = shown(tmp_path)
+    assert (plain["width"], plain["height"]) == (40 * ENLARGED, 40 * ENLARGED)
 
 
 def test_a_prediction_of_another_size_is_refused(tmp_path: Path) -> None:

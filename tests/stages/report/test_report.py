@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from stages.report.reference import read_references
 from tools import compare, reference
 
 ROOT = Path(__file__).resolve().parents[3]
-DRAWN = ("SYN-colon-0001", "SYN-colon-0002", "SYN-colon-0003", "SYN-colon-0004")
+SYNTHETIC = ("SYN-colon-0001", "SYN-colon-0002", "SYN-colon-0003", "SYN-colon-0004")
 REAL = tuple(f"TCGA-{name}" for name in ("AA", "BB", "CC", "DD"))
 
 SCORES = {"loss": 0.31, "accuracy": 0.91, "f1": 0.78, "dice": 0.7712, "iou": 0.64}
@@ -68,7 +69,9 @@ def write_per_image(
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def build(folder: Path, ids: tuple[str, ...] = DRAWN, *, scored: tuple[str, ...] = SPLITS) -> None:
+def build(
+    folder: Path, ids: tuple[str, ...] = SYNTHETIC, *, scored: tuple[str, ...] = SPLITS
+) -> None:
     """A run's files: one model and the baseline, one image each for training and validation."""
     (folder / "params.yaml").write_text(
         yaml.safe_dump(
@@ -133,9 +136,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(folder: Path) -> tuple[str, str]:
+    """The report's Markdown, each paragraph on one line, and its HTML."""
     report.main(argparse.Namespace())
-    metrics = folder / "metrics"
-    return (metrics / "report.md").read_text("utf-8"), (metrics / "report.html").read_text("utf-8")
+    markdown, html = (
+        (folder / "metrics" / name).read_text("utf-8") for name in ("report.md", "report.html")
+    )
+    return re.sub(r"(?<!\n)\n(> |  )?(?![\n|>#-])", " ", markdown), html
 
 
 def keep(name: str = "real-run", description: str = "A real run.", device: str = "") -> None:
@@ -233,11 +239,11 @@ def test_without_scored_test_images_the_report_is_about_validation(
     build(tmp_path, scored=("train", "validation"))
     monkeypatch.chdir(tmp_path)
     markdown, html = written(tmp_path)
-    assert "The test images are not scored in this run" in markdown
-    assert "**Validation, 1 image**" in markdown
+    assert "The test images were not scored in this run." in markdown
+    assert "its validation images, which the settings were chosen on" in markdown
+    assert "### Validation, 1 image\n" in markdown
     assert "<code>SYN-colon-0002</code>" in html
     assert "SYN-colon-0003" not in html
-    assert "these are its validation images, on which choices were made" in markdown
     assert "| U-Net | Otsu | too few images | too few images | too few images |" in markdown
     assert "Not scored in this run: test images." in markdown
     assert "| Method | Validation |\n| --- | ---: |\n| U-Net | 0.031 |" in markdown
@@ -249,7 +255,7 @@ def test_of_test_images_alone_all_is_said_that_can_be(
     build(tmp_path, scored=("test",))
     monkeypatch.chdir(tmp_path)
     markdown, _ = written(tmp_path)
-    assert "**Differences, test, 2 images**" in markdown
+    assert "### Differences, test, 2 images\n" in markdown
     assert "Not scored in this run: validation images." in markdown
 
 
@@ -259,32 +265,33 @@ def test_of_training_images_alone_no_method_is_called_better(
     build(tmp_path, scored=("train",))
     monkeypatch.chdir(tmp_path)
     markdown, _ = written(tmp_path)
-    assert "Training images alone are scored in this run" in markdown
+    assert (
+        "These are the scores on its training images, which the models were trained on." in markdown
+    )
+    assert "Only training images were scored in this run." in markdown
     assert "Not scored in this run: validation and test images." in markdown
-    assert "**Differences" not in markdown
-    assert "**Dice by organ, training**" in markdown
+    assert "### Differences" not in markdown
+    assert "### Dice by organ, training\n" in markdown
 
 
 def test_differences_organs_and_calibration_stand_in_the_report(project: Path) -> None:
     markdown, html = written(project)
-    assert (
-        "| U-Net | Otsu | **+0.0200 holds** (+0.0200 to +0.0200; higher on 2 of 2) | **+0.0200 "
-        "holds** (+0.0200 to +0.0200; higher on 2 of 2) | 0.0000 may be chance "
-    ) in markdown
+    holds = "**+0.0200 holds** *(+0.0200 to +0.0200; higher on 2 of 2)*"
+    assert f"| U-Net | Otsu | {holds} | {holds} | 0.0000 may be chance *(" in markdown
     assert "- **Dice holds**: U-Net above Otsu." in markdown
     assert "- **PQ may be chance**: U-Net and Otsu." in markdown
     assert "100 resamples of 2 images, seed 1." in markdown
-    assert "**Take “holds” as a hint.** 2 images are too few" in markdown
-    assert "**U-Net is above the baseline, which may be chance in PQ**" in markdown
+    assert "**Take “holds” as a hint only.** 2 images are too few" in markdown
+    assert "**U-Net scores above the baseline, but in PQ this may be chance**" in markdown
     assert "| colon | 1 | **0.571** | 0.551 |" in markdown
     assert "| U-Net | 0.031 | 0.031 |" in markdown
-    assert 'aria-label="Claimed against observed shares of nucleus"' in html
+    assert 'aria-label="Predicted P(nucleus) against observed share of nucleus"' in html
 
 
-def test_drawn_slides_are_said_to_be_no_tissue(project: Path) -> None:
+def test_synthetic_slides_are_said_to_be_no_tissue(project: Path) -> None:
     for text in written(project):
-        assert "This run is of drawn slides." in text
-        assert "None of its 4 images is tissue" in text
+        assert "This run used synthetic slides." in text
+        assert "None of its 4 images shows tissue" in text
         assert "this run (other slides)" in text
 
 
@@ -292,8 +299,8 @@ def test_real_slides_get_no_such_notice(tmp_path: Path, monkeypatch: pytest.Monk
     build(tmp_path, REAL)
     monkeypatch.chdir(tmp_path)
     for text in written(tmp_path):
-        assert "drawn slides" not in text
-        assert "These are not MoNuSeg's slides" not in text
+        assert "synthetic slides" not in text
+        assert "Not all images of this run" not in text
         assert "other slides" not in text
 
 
@@ -303,7 +310,7 @@ def test_one_foreign_slide_among_real_ones_is_said(
     build(tmp_path, (*REAL[:3], "slide-7"))
     monkeypatch.chdir(tmp_path)
     for text in written(tmp_path):
-        assert "1 of this run's 4 images are none of the challenge's" in text
+        assert "Images from other sources: 1 of 4." in text
         assert "this run (other slides)" in text
 
 
@@ -359,8 +366,10 @@ def test_a_kept_run_stands_in_the_report(project: Path) -> None:
         ).read_bytes()
 
     markdown, _ = written(project)
-    assert "| U-Net | 0.791 (0.751–0.792) | 0.660 | 0.930 | 0.571 (0.500–0.600) |" in markdown
-    assert "| here, `real-run` |" in markdown
+    assert "| 0.791 *(0.751–0.792)* | 0.660 | 0.930 | 0.571 *(0.500–0.600)* |" in markdown
+    assert "| U-Net | here, `real-run` |" in markdown
+    assert markdown.count("|  | kept run `real-run` |") == 6
+    assert "those of the kept runs below can" in markdown
     assert "A real run. Protocol archive; Keras on tensorflow, 2 CPU cores; a.zip" in markdown
 
 
@@ -374,7 +383,7 @@ def test_the_mean_of_one_model_is_no_row_of_a_kept_run(project: Path) -> None:
     assert list(kept.rows) == ["unet", "otsu"]
 
 
-def test_a_kept_run_of_other_test_images_stands_apart(project: Path) -> None:
+def test_a_kept_run_of_other_test_images_is_marked(project: Path) -> None:
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["tile"]["protocol"] = "kumar"
     (project / "params.yaml").write_text(yaml.safe_dump(params))
@@ -382,9 +391,9 @@ def test_a_kept_run_of_other_test_images_stands_apart(project: Path) -> None:
     (project / "data/archives/a.zip").write_bytes(b"training")
     keep()
     markdown, _ = written(project)
-    assert "here, `real-run`" not in markdown
-    assert "reference `real-run`" not in markdown
-    assert "**`real-run`, test images of protocol kumar**" in markdown
+    assert markdown.count("| here, `real-run`, **on other images** (kumar) |") == 2
+    # Beside the original's rows, only official images.
+    assert "kept run `real-run`" not in markdown
 
 
 def test_nothing_is_kept_of_a_run_without_scores_of_images(project: Path) -> None:
@@ -402,7 +411,7 @@ def test_a_kept_run_is_compared_image_by_image(
     (project / "data/archives").mkdir()
     (project / "data/archives/a.zip").write_bytes(b"training")
     keep()
-    kept = str(project / "metrics/reference/per_image/real-run/otsu.csv")
+    kept = project / "metrics/reference/per_image/real-run/otsu.csv"
     compare.main(argparse.Namespace(first="unet", second=kept, split="test"))
     assert " dice  +0.0200 (+0.0200 to +0.0200), higher on 2 of 2: " in capsys.readouterr().out
 

@@ -1,12 +1,11 @@
 """The right numbers in the right cells."""
 
-from stages.report.calibration import Calibration, ReliabilityBin
-from stages.report.document import Table
+import pandas as pd
+
 from stages.report.reference import ReferenceRun
-from stages.report.rows import Row
+from stages.report.rows import Calibration, Row
 from stages.report.tables import (
     SUMMARY,
-    Source,
     calibration_table,
     comparison_table,
     organ_tables,
@@ -17,11 +16,11 @@ from stages.report.tables import (
 OURS = {"loss": 0.2, "accuracy": 0.91, "f1": 0.79, "dice": 0.8, "pixel_dice": 0.96}
 
 
-def texts(table: Table) -> list[list[str]]:
-    return [[cell.text for cell in row.cells] for row in table.rows]
+def texts(table: pd.DataFrame) -> list[list[str]]:
+    return table.to_numpy().tolist()
 
 
-def lines(table: Table, model: str) -> list[list[str]]:
+def lines(table: pd.DataFrame, model: str) -> list[list[str]]:
     """The rows of one model's group, without the model's cell."""
     found: list[list[str]] = []
     group = ""
@@ -34,69 +33,76 @@ def lines(table: Table, model: str) -> list[list[str]]:
 
 def test_summary_has_a_dash_for_what_is_missing_and_intervals_where_both_ends_are() -> None:
     scores = {"dice": 0.80049, "aji": 0.6, "dice_lo": 0.78, "dice_hi": 0.82, "aji_lo": 0.5}
-    table = scores_table([Row("unet", {"test": scores})], "test", SUMMARY, "Test")
-    assert [column.title for column in table.columns] == [
-        "Method",
-        *("Dice", "F1", "IoU", "Accuracy", "AJI", "PQ", "Loss"),
+    table = scores_table([Row("unet", {"test": scores})], "test", SUMMARY)
+    assert list(table.columns) == [
+        *("Method", "Dice", "F1", "IoU", "Accuracy", "AJI", "PQ", "Loss"),
     ]
-    assert texts(table) == [["U-Net", "0.800", "–", "–", "–", "0.600", "–", "–"]]
-    assert [cell.interval for cell in table.rows[0].cells] == ["", "0.780–0.820", *[""] * 6]
+    assert texts(table) == [["U-Net", "0.800 *(0.780–0.820)*", *"–––", "0.600", *"––"]]
 
 
 def test_the_best_of_a_column_is_strong_and_the_lowest_loss_is_best() -> None:
     rows = [
-        Row("unet", {"test": {"dice": 0.81, "loss": 0.3, "pq": 0.5001}}),
+        # What looks equal, as PQ does, is not told apart.
+        Row("unet", {"test": {"dice": 0.8101, "loss": 0.3, "pq": 0.5001}}),
         Row("segnet", {"test": {"dice": 0.8, "loss": 0.2, "pq": 0.5002}}),
+        Row("deeplabv3plus", {"test": {"dice": 0.8102}}),
         Row("otsu", {"test": {"dice": 0.7}}),
     ]
-    table = scores_table(rows, "test", ("dice", "loss", "pq"), "Test")
-    assert [[cell.strong for cell in row.cells] for row in table.rows] == [
-        [False, True, False, False],
-        [False, False, True, False],
-        [False, False, False, False],
+    assert texts(scores_table(rows, "test", ("dice", "loss", "pq"))) == [
+        ["U-Net", "**0.810**", "0.300", "0.500"],
+        ["SegNet", "0.800", "**0.200**", "0.500"],
+        ["DeepLabV3+", "**0.810**", "–", "–"],
+        ["Otsu, no training", "0.700", "–", "–"],
     ]
-    assert [row.style for row in table.rows] == ["", "", "baseline"]
 
 
 def test_original_test_table_has_printed_true_and_ours() -> None:
-    sources = [
-        Source("this run", [Row("unet", {"test": OURS}), Row("otsu", {"test": {"f1": 0.7}})])
-    ]
-    table = original_table("test", sources)
-    assert [column.title for column in table.columns] == [
+    ours = [Row("unet", {"test": OURS}), Row("otsu", {"test": {"f1": 0.7}})]
+    table = original_table("test", {"this run": ours})
+    assert list(table.columns) == [
         *("Model", "From", "Loss", "Accuracy", "F1", "`pixel_dice`", "Dice")
     ]
     assert lines(table, "U-Net") == [
         ["original, printed", "0.2981", "0.9054", "0.7715", "0.9587", "–"],
-        ["original, true", "0.2981", "0.9055", "0.7715", "0.9587", "–"],
+        ["original, notebook", "0.2981", "0.9055", "0.7715", "0.9587", "–"],
         ["this run", "0.2000", "0.9100", "0.7900", "0.9600", "0.8000"],
     ]
     assert lines(table, "SegNet") == [
-        ["original, printed†", "0.2250", "0.9028", "0.9581", "0.7663", "–"],
-        ["original, true", "0.2250", "0.9028", "0.7664", "0.9582", "–"],
+        [
+            "original, printed (wrong: F1 and Dice swapped)",
+            "0.2250",
+            "0.9028",
+            "0.9581",
+            "0.7663",
+            "–",
+        ],
+        ["original, notebook", "0.2250", "0.9028", "0.7664", "0.9582", "–"],
     ]
-    assert lines(table, r"DeepLabV3\+") == [
-        ["original, printed‡", "0.2250", "0.9028", "0.9581", "0.7663", "–"],
-        ["original, true", "0.4100", "0.9090", "0.7858", "0.9588", "–"],
+    assert lines(table, "DeepLabV3+") == [
+        [
+            "original, printed (wrong: a copy of SegNet's row)",
+            "0.2250",
+            "0.9028",
+            "0.9581",
+            "0.7663",
+            "–",
+        ],
+        ["original, notebook", "0.4100", "0.9090", "0.7858", "0.9588", "–"],
     ]
     assert lines(table, "Otsu, no training") == [["this run", "–", "–", "0.7000", "–", "–"]]
-    assert table.notes == (
-        "† Wrong in print: F1 and Dice swapped.",
-        "‡ Wrong in print: a copy of SegNet's row.",
-    )
 
 
 def test_original_training_table_has_no_true_row_of_its_own() -> None:
-    table = original_table("train", [Source("this run", [Row("otsu", {})])])
+    table = original_table("train", {"this run": [Row("otsu", {})]})
     assert lines(table, "SegNet") == [
         ["original, printed", "0.2399", "0.8965", "0.8085", "0.9572", "–"],
     ]
-    assert table.notes == ()
+    assert lines(table, "Otsu, no training") == []
 
 
 def test_a_source_that_did_not_score_a_split_has_no_row_in_its_table() -> None:
-    partial = Source("other", [Row("unet", {"test": OURS})])
-    sources = [Source("this run", [Row("unet", {"train": OURS, "test": OURS})]), partial]
+    both = Row("unet", {"train": OURS, "test": OURS})
+    sources = {"this run": [both], "other": [Row("unet", {"test": OURS, "train": {}})]}
     own = {
         split: [line[0] for line in lines(original_table(split, sources), "U-Net")][-2:]
         for split in ("train", "test")
@@ -107,20 +113,20 @@ def test_a_source_that_did_not_score_a_split_has_no_row_in_its_table() -> None:
 def test_further_rows_stand_between_the_original_models_and_the_baseline() -> None:
     scored = {"validation": {"dice": 0.5}}
     rows = [Row(key, scored) for key in ("tiny", "unet", "ensemble", "otsu")]
-    table = original_table("validation", [Source("this run", rows), Source("other", rows)])
-    groups = [row.cells[0].text for row in table.rows if row.starts_group]
-    assert groups == [*("U-Net", "SegNet", r"DeepLabV3\+", "tiny", "Ensemble", "Otsu, no training")]
+    table = original_table("validation", {"this run": rows, "other": rows})
+    groups = [model for model in table["Model"] if model]
+    assert groups == [*("U-Net", "SegNet", "DeepLabV3+", "tiny", "Ensemble", "Otsu, no training")]
     assert [line[0] for line in lines(table, "tiny")] == ["this run", "other"]
 
 
-def test_comparison_puts_reference_runs_above_published_numbers() -> None:
-    run = ReferenceRun.model_validate(
+def kept(name: str, protocol: str) -> ReferenceRun:
+    return ReferenceRun.model_validate(
         {
-            "name": "real",
+            "name": name,
             "description": "Real.",
             "dataset": {
                 "source": "file",
-                "protocol": "challenge",
+                "protocol": protocol,
                 "archives": [{"name": "a.zip", "sha256": "0" * 64}],
             },
             "params": {},
@@ -128,21 +134,27 @@ def test_comparison_puts_reference_runs_above_published_numbers() -> None:
             "device": "cpu",
             "rows": {
                 "unet": {"test": {"dice": 0.805, "dq": 0.8}},
+                "segnet": {"train": {"dice": 0.9}},
                 "otsu": {"test": {"dice": 0.767}},
             },
         }
     )
-    table = comparison_table([run])
-    assert texts(table)[:2] == [
-        ["U-Net", "0.805", "–", "–", "–", "–", "0.800", "–", "here, `real`"],
-        ["Otsu, no training", "0.767", "–", "–", "–", "–", "–", "–", "here, `real`"],
+
+
+def test_comparison_puts_kept_runs_above_published_numbers_and_marks_other_images() -> None:
+    table = comparison_table([kept("real", "challenge"), kept("mine", "ids")])
+    here, other = "here, `real`", "here, `mine`, **on other images** (ids)"
+    assert texts(table)[:4] == [
+        ["U-Net", here, "0.805", *"––––", "0.800", "–"],
+        ["Otsu, no training", here, "0.767", *"––––––"],
+        ["U-Net", other, "0.805", *"––––", "0.800", "–"],
+        ["Otsu, no training", other, "0.767", *"––––––"],
     ]
-    winner = table.rows[-1]
-    assert [cell.text for cell in winner.cells[:5]] == [
-        *("Winner of the challenge", "–", "–", "–", "0.691")
-    ]
-    assert winner.cells[4].interval == "0.680–0.702"
-    assert [len(row.cells) for row in table.rows] == [len(table.columns)] * len(table.rows)
+    assert len(table) == 4 + 10
+    winner = table.iloc[-1]
+    assert winner["Method"] == "Winner of the challenge"
+    assert winner["AJI"] == "0.691 *(0.680–0.702)*"
+    assert "](https://" in winner["Source"]
 
 
 def test_a_table_a_score_with_a_row_an_organ_and_all_below() -> None:
@@ -168,35 +180,24 @@ def test_a_table_a_score_with_a_row_an_organ_and_all_below() -> None:
             },
         ),
     ]
-    dice, aji = organ_tables(rows, "test", ("dice", "aji", "pq"))
-    assert [dice.caption, aji.caption] == ["Dice by organ, test", "AJI by organ, test"]
-    assert [column.title for column in dice.columns] == [
-        *("Organ", "Images", "U-Net", "Otsu, no training")
-    ]
-    assert texts(dice) == [
+    tables = organ_tables(rows, "test", ("dice", "aji", "pq"))
+    assert list(tables) == ["Dice", "AJI"]
+    assert list(tables["Dice"].columns) == ["Organ", "Images", "U-Net", "Otsu, no training"]
+    assert texts(tables["Dice"]) == [
         ["brain", "1", "0.900", "0.900"],
-        ["lung", "3", "0.700", "0.800"],
-        ["all", "4", "0.800", "0.600"],
+        ["lung", "3", "0.700", "**0.800**"],
+        ["all", "4", "**0.800**", "0.600"],
     ]
-    assert [[cell.strong for cell in row.cells[2:]] for row in dice.rows] == [
-        [False, False],
-        [False, True],
-        [True, False],
-    ]
-    assert texts(aji) == [
+    assert texts(tables["AJI"]) == [
         ["brain", "1", "–", "–"],
         ["lung", "3", "0.400", "–"],
         ["all", "4", "0.500", "–"],
     ]
-    assert organ_tables(rows, "validation", ("dice",)) == []
+    assert organ_tables(rows, "validation", ("dice",)) == {}
 
 
 def calibrated(row: str, errors: dict[str, float]) -> Row:
-    bins = [ReliabilityBin(low=0, high=0.1, pixels=1, mean_probability=0, nucleus_fraction=0)]
-    made = {
-        split: Calibration(expected_calibration_error=error, bins=bins)
-        for split, error in errors.items()
-    }
+    made = {split: Calibration(error, []) for split, error in errors.items()}
     return Row(row, {}, calibration=made)
 
 
@@ -207,14 +208,9 @@ def test_the_lowest_calibration_error_is_strong_and_a_mask_has_a_dash() -> None:
         Row("otsu", {}),
     ]
     table = calibration_table(rows, ("validation", "test"))
-    assert [column.title for column in table.columns] == ["Method", "Validation", "Test"]
+    assert list(table.columns) == ["Method", "Validation", "Test"]
     assert texts(table) == [
-        ["U-Net", "0.040", "0.010"],
-        ["SegNet", "0.020", "0.030"],
+        ["U-Net", "0.040", "**0.010**"],
+        ["SegNet", "**0.020**", "0.030"],
         ["Otsu, no training", "–", "–"],
-    ]
-    assert [[cell.strong for cell in row.cells[1:]] for row in table.rows] == [
-        [False, True],
-        [True, False],
-        [False, False],
     ]

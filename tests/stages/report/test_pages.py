@@ -1,0 +1,215 @@
+"""What the report says of the data, as Markdown and as HTML."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import pytest
+from jinja2 import UndefinedError
+
+from monuseg.formats.manifest import SplitRecord
+from monuseg.scoring.calibration import ReliabilityBin
+from monuseg.scoring.intervals import IntervalParams
+from monuseg.scoring.paired import Difference
+from stages.report import pages
+from stages.report.content import calibrated_splits, content, headline_split
+from stages.report.differences import Pair
+from stages.report.rows import Calibration, Row
+from stages.report.tables import escaped
+
+HOSTILE = "<script>alert('x')</script> | **a** `b` [c](https://d.example) & \\ \n# e_f"
+OTSU = Row("otsu", {"test": {"dice": 0.7, "aji": 0.5, "pq": 0.4}})
+
+
+def report(rows: Sequence[Row], pairs: Sequence[Pair] = (), model: str = "unet") -> str:
+    history = {"epoch": [1.0], "objective": [0.5], "validation_loss": [0.5]}
+    return pages.markdown(
+        **content(
+            rows=rows,
+            pairs=pairs,
+            intervals=IntervalParams(resamples=100, seed=1),
+            histories={model: pd.DataFrame({**history, "validation_dice": [0.5]})},
+            references=[],
+            records=[SplitRecord("SYN-colon-0001", "colon", "test", 0.25, "aperio-xml")],
+            shown=[],
+        )
+    )
+
+
+def page(text: str, **changes: Any) -> str:
+    drawings: dict[str, Any] = {"scores": "<svg>1</svg>", "training": "<svg>2</svg>"}
+    drawings |= {"reliability": "<svg>3</svg>", "galleries": [], "colours": {}}
+    return pages.html(text, **{**drawings, **changes})
+
+
+def pair(*lows: float | None, images: int = 8) -> Pair:
+    """U-Net against Otsu in Dice, AJI and PQ: lower ends of intervals, None where there is none."""
+    found = {
+        name: None if low is None else Difference(images, 0.1, low, 0.2, 6)
+        for name, low in zip(("dice", "aji", "pq"), lows, strict=True)
+    }
+    return Pair(Row("unet", {}), OTSU, found)
+
+
+def cells(line: str) -> list[str]:
+    """The cells of a row of GitHub's tables, where a backslash makes a bar part of the text."""
+    assert line.startswith("| ")
+    assert line.endswith(" |")
+    return re.split(r"(?<!\\) \| ", line[2:-2])
+
+
+def test_text_from_data_shows_as_it_is() -> None:
+    html = page(f"Lead.\n\n## One\n\n{escaped(HOSTILE)}\n")
+    assert (
+        "<p>&lt;script&gt;alert('x')&lt;/script&gt; | **a** `b` [c](https://d.example) &amp; "
+        "\\ # e_f</p>"
+    ) in html
+
+
+def test_html_in_markdown_is_shown_and_only_safe_links_are_links() -> None:
+    html = page(
+        "Lead.\n\n## One\n\n<script>1</script> [a](javascript:alert) [b](https://c.example)"
+    )
+    assert "&lt;script&gt;1&lt;/script&gt;" in html
+    assert "<script" not in html
+    assert 'href="javascript' not in html
+    assert '<a href="https://c.example">b</a>' in html
+
+
+def test_pictures_are_escaped_attributes() -> None:
+    picture = {"src": "data:image/png;base64,AA==", "alt": '<a "b">', "width": 6, "height": 4}
+    columns = [{"title": "<i>", "pictures": [picture]}]
+    gallery = {"organ": "<o>", "id": "<x>", "columns": columns}
+    html = page("Lead.\n\n## Overlays\n", galleries=[gallery], colours={"missed": "#D55E00"})
+    assert 'alt="&lt;a &#34;b&#34;&gt;" width="6" height="4">' in html
+    assert "<p>&lt;i&gt;</p>" in html
+    assert "<h3>&lt;o&gt;, <code>&lt;x&gt;</code></h3>" in html
+    assert '<span style="background:#D55E00"></span>missed' in html
+
+
+def test_every_figure_stands_in_its_section() -> None:
+    html = page(report([OTSU]))
+    places = [html.index(f"<svg>{number}</svg>") for number in (1, 3, 2)]
+    sections = [html.index(f'<section id="{name}">') for name in ("summary", "calibration")]
+    sections.append(html.index('<section id="training">'))
+    ends = [html.index("</section>", start) for start in sections]
+    assert all(a < b < c for a, b, c in zip(sections, places, ends, strict=True))
+    assert "<svg>3</svg>" not in page(report([OTSU]), reliability=None)
+
+
+def test_what_a_template_names_must_be_given() -> None:
+    with pytest.raises(UndefinedError):
+        pages.markdown(split="test")
+
+
+def test_every_markdown_table_is_well_formed() -> None:
+    organs = {"test": {"odd|organ": {"dice": 0.5, "images": 1.0}}}
+    bins = [ReliabilityBin(0.0, 0.1, 1, 0.0, 0.0)]
+    calibration = {"test": Calibration(0.1, bins)}
+    row = Row("strange|name", {"test": {"dice": 0.5}}, organs, calibration)
+    found = dict.fromkeys(("dice", "aji", "pq"), Difference(6, 0.1, 0.05, 0.2, 6))
+    text = report([row, Row("otsu", {})], [Pair(row, Row("otsu", {}), found)], "strange|name")
+    blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    # Summary (two), differences, Dice by organ, calibration, the original's three, the comparison,
+    # the epochs.
+    assert len(blocks) == 10
+    for block in blocks:
+        head, rule, *lines = block.splitlines()
+        assert lines
+        assert set(cells(rule)) <= {"---", "---:"}
+        assert {len(cells(line)) for line in lines} == {len(cells(head))} == {len(cells(rule))}
+    # Tables and headings stand apart from the text around them.
+    assert not re.search(r"[^\n|]\n\||\|\n[^\n|]|[^\n]\n#|\n#.*\n[^\n]|\n\n\n", text)
+    assert page(text).count("<table>") == len(blocks)
+
+
+@pytest.mark.parametrize(
+    ("scores", "sentence"),
+    [
+        (
+            {"dice": 0.8, "aji": 0.6, "pq": 0.5},
+            "- **U-Net beats the baseline**: Dice 0.800 against 0.700, AJI 0.600 against 0.500, "
+            "PQ 0.500 against 0.400.",
+        ),
+        (
+            {"dice": 0.8, "aji": 0.4, "pq": 0.5},
+            "- **U-Net does not beat the baseline**: AJI 0.400 against 0.500.",
+        ),
+        (
+            {"dice": 0.7, "aji": 0.6, "pq": 0.5},
+            "- **U-Net does not beat the baseline**: Dice 0.700 against 0.700.",
+        ),
+        ({"dice": 0.8}, "- **U-Net beats the baseline**: Dice 0.800 against 0.700."),
+        (
+            {},
+            "- **U-Net** cannot be compared with the baseline: they have no score in common.",
+        ),
+    ],
+)
+def test_verdict(scores: dict[str, float], sentence: str) -> None:
+    assert sentence in report([Row("unet", {"test": scores}), OTSU]).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("lows", "sentence"),
+    [
+        ((0.01, 0.01, 0.01), "U-Net beats the baseline"),
+        (
+            (-0.01, 0.01, None),
+            "U-Net scores above the baseline, but in Dice and PQ this may be chance",
+        ),
+    ],
+)
+def test_a_lead_that_may_be_chance_beats_nothing(
+    lows: tuple[float | None, ...], sentence: str
+) -> None:
+    unet = Row("unet", {"test": {"dice": 0.8, "aji": 0.6, "pq": 0.5}})
+    assert (
+        f"- **{sentence}**: Dice 0.800 against 0.700, AJI 0.600 against 0.500, PQ 0.500 against "
+        "0.400.\n"
+    ) in report([unet, OTSU], [pair(*lows)])
+    # A row that is worse is so whatever the images tell.
+    worse = Row("unet", {"test": {"dice": 0.6}})
+    assert "does not beat" in report([worse, OTSU], [pair(*lows)])
+
+
+def test_the_comparison_says_images_draws_and_what_chance_does() -> None:
+    unet = Row("unet", {"test": {"dice": 0.8}})
+    text = " ".join(report([unet, OTSU], [pair(0.01, -0.1, None)]).split())
+    assert "100 resamples of 1 image, seed 1." in text
+    assert "0.1 or more of these 2 intervals would be expected to exclude 0." in text
+    assert "- **Dice holds**: U-Net above Otsu." in text
+    assert "- **AJI holds**: no difference. - **AJI may be chance**: U-Net and Otsu." in text
+    assert "- **PQ has too few images**: U-Net and Otsu." in text
+    assert "hint" not in text
+
+
+def test_few_images_are_a_warning() -> None:
+    unet = Row("unet", {"test": {"dice": 0.8}})
+    text = report([unet, OTSU], [pair(0.01, 0.01, 0.01, images=4)])
+    assert "> **Take “holds” as a hint only.** 4 images are too few" in text
+
+
+def test_of_one_image_there_is_no_interval_and_no_warning() -> None:
+    unet = Row("unet", {"test": {"dice": 0.8}})
+    text = report([unet, OTSU], [pair(None, None, None)])
+    assert "### Differences, test, 1 image\n" in text
+    assert "hint" not in text
+
+
+def test_the_report_is_about_test_if_scored_else_validation_else_training() -> None:
+    assert headline_split([OTSU]) == "test"
+    assert headline_split([Row("otsu", {"train": {"dice": 1.0}, "validation": {"dice": 1.0}})]) == (
+        "validation"
+    )
+    assert headline_split([Row("otsu", {"train": {"dice": 1.0}, "test": {}})]) == "train"
+
+
+def test_calibration_is_of_training_images_only_where_no_others_are_scored() -> None:
+    every = dict.fromkeys(("train", "validation", "test"), Calibration(0.1, []))
+    scores = {"dice": 0.5}
+    assert calibrated_splits([Row("unet", {"train": scores}, {}, every)]) == ["train"]
+    both = {"train": scores, "validation": scores, "test": scores}
+    assert calibrated_splits([Row("unet", both, {}, every)]) == ["validation", "test"]
+    assert calibrated_splits([OTSU]) == []
