@@ -9,7 +9,7 @@ from monuseg.core.params import LARGEST_SEED, Block, Model
 
 
 def _written_as(pattern: str, meaning: str) -> AfterValidator:
-    """Texts that a pattern matches from end to end; `meaning` says which those are."""
+    """Text that matches a pattern as a whole; `meaning` describes it in errors."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text, re.ASCII):
@@ -35,11 +35,6 @@ DriveId = Annotated[
 WebAddress = Annotated[
     str, _written_as(r"https?://[^\s/]\S*", "an address that begins with http:// or https://")
 ]
-# Longer than any server is silent, and more often than anybody waits for.
-Timeout = Annotated[float, Field(gt=0, le=86_400)]
-Retries = Annotated[int, Field(ge=0, le=1000)]
-
-
 Source = Literal["synthetic", "gdrive", "file", "url"]
 
 
@@ -70,7 +65,7 @@ class Archive(Model):
 
     Attributes:
         name: of the file in data/archives.
-        sha256: what its bytes must have; None prints that of what arrives, to be pinned.
+        sha256: of its bytes; with None, the hash of what arrives is printed, to be pinned.
         size: in bytes, checked if given.
     """
 
@@ -84,9 +79,14 @@ class DriveArchive(Archive):
 
     id: DriveId
 
+    @property
+    def url(self) -> str:
+        """The page at which a browser can fetch it."""
+        return f"https://drive.google.com/file/d/{self.id}/view"
+
 
 class FileArchive(Archive):
-    """An archive that lies in the folder MONUSEG_ARCHIVES, where only its hash tells it."""
+    """An archive in the folder MONUSEG_ARCHIVES, where it is found by its hash alone."""
 
     sha256: Sha256
 
@@ -97,11 +97,12 @@ class UrlArchive(Archive):
     url: WebAddress
 
 
+RemoteArchive = DriveArchive | UrlArchive
 AnyArchive = TypeVar("AnyArchive", bound=Archive)
 
 
 def _distinct(archives: list[AnyArchive]) -> list[AnyArchive]:
-    # Letter case does not tell files apart everywhere.
+    # Some file systems do not distinguish letter case.
     if len({archive.name.casefold() for archive in archives}) < len(archives):
         raise ValueError("two archives have one name; rename one")
     pinned = [archive.sha256 for archive in archives if archive.sha256]
@@ -110,26 +111,37 @@ def _distinct(archives: list[AnyArchive]) -> list[AnyArchive]:
     return archives
 
 
-class DriveParams(Model):
-    """Block `dataset.gdrive`; seconds without a byte, and attempts after the first."""
+Archives = Annotated[list[AnyArchive], Field(min_length=1), AfterValidator(_distinct)]
 
-    timeout: Timeout
-    retries: Retries
-    archives: Annotated[list[DriveArchive], Field(min_length=1), AfterValidator(_distinct)]
+
+class TransferParams(Model):
+    """How archives are downloaded.
+
+    Attributes:
+        timeout: seconds without a byte after which an attempt is given up; at most a day.
+        retries: attempts after the first.
+    """
+
+    timeout: float = Field(gt=0, le=86_400)
+    retries: int = Field(ge=0, le=1000)
+
+
+class DriveParams(TransferParams):
+    """Block `dataset.gdrive`."""
+
+    archives: Archives[DriveArchive]
 
 
 class FileParams(Model):
     """Block `dataset.file`."""
 
-    archives: Annotated[list[FileArchive], Field(min_length=1), AfterValidator(_distinct)]
+    archives: Archives[FileArchive]
 
 
-class UrlParams(Model):
-    """Block `dataset.url`; seconds without a byte, and attempts after the first."""
+class UrlParams(TransferParams):
+    """Block `dataset.url`."""
 
-    timeout: Timeout
-    retries: Retries
-    archives: Annotated[list[UrlArchive], Field(min_length=1), AfterValidator(_distinct)]
+    archives: Archives[UrlArchive]
 
 
 class DatasetParams(Block):

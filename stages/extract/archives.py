@@ -1,6 +1,6 @@
 """Reading zip archives that may be damaged or hostile.
 
-No name that stands in an archive is ever used as a path to write to: callers name each target.
+No name in an archive is ever used as a path to write to: the caller names each target.
 """
 
 import io
@@ -9,11 +9,11 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 
 from monuseg.core.errors import PipelineError
 
@@ -40,168 +40,125 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive.
+    """A file in an open archive.
 
     Attributes:
         archive: the archive's path.
         path: relative, with "/" between components and no "..", in Unicode's composed form.
-        index: its place in the archive's directory, since names may stand there twice.
+        source: the open archive.
+        info: its entry in the directory, where a name may occur twice.
     """
 
     archive: Path
     path: PurePosixPath
-    index: int
+    source: zipfile.ZipFile
+    info: zipfile.ZipInfo
 
     def __str__(self) -> str:
-        """How an error names it."""
-        # A name may hold line ends, or codes that a terminal obeys.
+        """Its name for error messages."""
+        # A name may contain line ends, or codes that a terminal obeys.
         shown = (c if c.isprintable() else repr(c)[1:-1] for c in str(self.path))
         return f"{self.archive.name}: {''.join(shown)}"
+
+    def read(self, most: int) -> bytes:
+        """Its bytes, all in memory.
+
+        Args:
+            most: how many bytes are allowed.
+
+        Raises:
+            PipelineError: there are more, or they are damaged.
+        """
+        if self.info.file_size > most:
+            raise _refusal(self.archive, self.path, f"unpacks to more than {most} bytes")
+        try:
+            with self.source.open(self.info) as file:
+                # In blocks: otherwise `zipfile` unpacks all before it cuts at the declared size.
+                return b"".join(iter(lambda: file.read(BLOCK), b""))
+        except DAMAGE as error:
+            raise PipelineError(
+                f"{self.archive}: member {str(self.path)!r} is damaged ({_words(error)}); "
+                "fetch the archive again"
+            ) from error
 
 
 class _BoundedFile(io.BufferedReader):
     """An archive's file, of which no directory larger than the limit is read."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As a file's; the directory is the only thing that `zipfile` reads by a declared size."""
+        """Only the directory is read in one piece, whatever size it declares."""
         if size is not None and size > DIRECTORY_BYTES_MAX:
             raise zipfile.BadZipFile(f"a directory of {size} bytes")
         return super().read(size)
 
 
-class SafeArchive:
-    """An open zip archive, refused if any of its members could do harm.
+@contextmanager
+def opened(path: Path, *, max_bytes: int) -> Iterator[list[Member]]:
+    """The files of a zip archive in its order, without folders, to be read within the block.
 
     Args:
         path: of the archive.
-        max_bytes: how much may be unpacked from it, counted as it is unpacked: sizes that stand in
-            the archive are not trusted.
-
-    Attributes:
-        members: its files in the archive's order, without folders.
+        max_bytes: the largest sum of the sizes that its members declare. `zipfile` never returns
+            more of a member than that, and a member that holds more counts as damaged.
 
     Raises:
-        PipelineError: it is no whole zip file, or a member is encrypted, is a link or device, is
-            packed by a method that cannot be bounded, or has a path that leads out of a folder.
+        PipelineError: it is no whole zip file, it is empty or too large, or a member is encrypted,
+            is a link or device, is packed by a method that cannot be bounded, or has a path that
+            leads out of a folder.
     """
-
-    def __init__(self, path: Path, *, max_bytes: int) -> None:
-        self._path = path
-        self._max_bytes = max_bytes
-        self._unpacked = 0
-        if not path.is_file():
-            raise PipelineError(f"{path}: no such file; run `python -m stages.download`")
+    with _BoundedFile(io.FileIO(path)) as file:
         try:
-            self._file = _BoundedFile(io.FileIO(path))
-        except OSError as error:
-            raise PipelineError(
-                f"{path}: cannot be opened ({error.strerror}); check its permissions"
-            ) from error
-        try:
-            self._zip = zipfile.ZipFile(self._file)
-            self.members = tuple(self._checked_members())
+            source = zipfile.ZipFile(file)
+            members = list(_checked_members(path, source))
         except DAMAGE as error:
-            self._file.close()
             raise PipelineError(
                 f"{path}: no whole zip file ({_words(error)}); delete it and fetch it again"
             ) from error
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> "SafeArchive":
-        """Keep the archive open for a block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self._zip.close()
-        self._file.close()
-
-    def check_declared(self, members: Sequence[Member]) -> None:
-        """Refuse before the disk fills what already says that it unpacks to too much.
-
-        Raises:
-            PipelineError: the members' declared sizes add up to more than may be unpacked.
-        """
-        if sum(self._info(member).file_size for member in members) > self._max_bytes:
-            raise self._too_large()
-
-    def read(self, member: Member, *, most: int) -> bytes:
-        """A member's bytes, of which `most` are allowed, since they are held in memory."""
-        return b"".join(self._blocks(member, most))
-
-    def unpack(self, member: Member, target: Path, *, most: int) -> None:
-        """Write a member's bytes, at most `most`, to `target`, which must not exist yet."""
-        with target.open("xb") as file:
-            for block in self._blocks(member, most):
-                file.write(block)
-
-    def _checked_members(self) -> Iterator[Member]:
-        for index, info in enumerate(self._zip.infolist()):
-            path = self._checked_path(info.filename)
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                self._refuse(path, "is a link or device")
-            if info.flag_bits & ENCRYPTED_FLAG:
-                self._refuse(path, "is encrypted")
-            if info.compress_type not in METHODS:
-                self._refuse(path, f"is packed by method {info.compress_type}, not by Deflate")
-            # Zips made on Windows by older tools have "\" at the end of folders.
-            is_folder = kind == stat.S_IFDIR or info.filename.endswith(("/", "\\"))
-            if path.parts and not is_folder:
-                yield Member(self._path, path, index)
-
-    def _checked_path(self, name: str) -> PurePosixPath:
-        if len(name) > PATH_MAX:
-            self._refuse(f"{name[:PATH_MAX]}...", f"has a path of {len(name)} characters")
-        # Older Windows tools write "\" between components, against the format's rule.
-        path = PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/"))
-        has_drive = bool(path.parts) and path.parts[0].endswith(":")
-        if path.is_absolute() or ".." in path.parts or has_drive:
-            self._refuse(name, "has a path that leads out of the archive's folder")
-        return path
-
-    def _refuse(self, member: object, reason: str) -> None:
-        raise PipelineError(
-            f"{self._path}: member {str(member)!r} {reason}; "
-            "pack the archive again without it if you trust the rest"
-        )
-
-    def _info(self, member: Member) -> zipfile.ZipInfo:
-        return self._zip.infolist()[member.index]
-
-    def _blocks(self, member: Member, most: int) -> Iterator[bytes]:
-        left = most
-        try:
-            with self._zip.open(self._info(member)) as file:
-                while block := file.read(BLOCK):
-                    left -= len(block)
-                    if left < 0:
-                        self._refuse(member.path, f"unpacks to more than {most} bytes")
-                    self._count(len(block))
-                    yield block
-        except DAMAGE as error:
+        if not members:
+            raise PipelineError(f"{path}: an empty zip file; fetch or pack it again")
+        if sum(member.info.file_size for member in members) > max_bytes:
             raise PipelineError(
-                f"{self._path}: member {str(member.path)!r} is damaged ({_words(error)}); "
-                "fetch the archive again"
-            ) from error
+                f"{path}: unpacks to more than {max_bytes} bytes; "
+                "raise extract.max_bytes in params.yaml if that is right"
+            )
+        yield members
 
-    def _count(self, size: int) -> None:
-        self._unpacked += size
-        if self._unpacked > self._max_bytes:
-            raise self._too_large()
 
-    def _too_large(self) -> PipelineError:
-        return PipelineError(
-            f"{self._path}: unpacks to more than {self._max_bytes} bytes; "
-            "raise extract.max_bytes in params.yaml if that is right"
-        )
+def _checked_members(archive: Path, source: zipfile.ZipFile) -> Iterator[Member]:
+    for info in source.infolist():
+        path = _checked_path(archive, info.filename)
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _refusal(archive, path, "is a link or device")
+        if info.flag_bits & ENCRYPTED_FLAG:
+            raise _refusal(archive, path, "is encrypted")
+        if info.compress_type not in METHODS:
+            raise _refusal(
+                archive, path, f"is packed by method {info.compress_type}, not by Deflate"
+            )
+        # Zips made on Windows by older tools have "\" at the end of folders.
+        is_folder = kind == stat.S_IFDIR or info.filename.endswith(("/", "\\"))
+        if path.parts and not is_folder:
+            yield Member(archive, path, source, info)
+
+
+def _checked_path(archive: Path, name: str) -> PurePosixPath:
+    if len(name) > PATH_MAX:
+        shown = f"{name[:PATH_MAX]}..."
+        raise _refusal(archive, shown, f"has a path of {len(name)} characters")
+    # Older Windows tools write "\" between components, against the format's rule.
+    path = PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/"))
+    has_drive = bool(path.parts) and path.parts[0].endswith(":")
+    if path.is_absolute() or ".." in path.parts or has_drive:
+        raise _refusal(archive, name, "has a path that leads out of the archive's folder")
+    return path
+
+
+def _refusal(archive: Path, member: object, reason: str) -> PipelineError:
+    return PipelineError(
+        f"{archive}: member {str(member)!r} {reason}; "
+        "pack the archive again without it if you trust the rest"
+    )
 
 
 def _words(error: BaseException) -> str:

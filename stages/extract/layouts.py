@@ -1,6 +1,6 @@
 """Which members of the archives are images, and which annotation belongs to which image.
 
-Known layouts, told apart by the kind of each file rather than by one rigid path:
+Known layouts, recognised by the kind of each file rather than by one rigid path:
 
 - official: `.../Tissue Images/<id>.tif` and `.../Annotations/<id>.xml`;
 - flat: `<folder>/<id>.tif` and `<folder>/<id>.xml`;
@@ -9,8 +9,9 @@ Known layouts, told apart by the kind of each file rather than by one rigid path
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.manifest import APERIO_XML, BINARY_MASK, Annotation, Part
@@ -54,16 +55,6 @@ class ImageFiles:
     kind: Annotation
 
 
-@dataclass
-class _Sorted:
-    """Members by what they are; ids with letter case folded, each with what was found under it."""
-
-    images: dict[str, tuple[str, Member]] = field(default_factory=dict)
-    annotations: dict[str, tuple[str, Member, Annotation]] = field(default_factory=dict)
-    organ_tables: list[Member] = field(default_factory=list)
-    ignored: list[Member] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Layout:
     """What the archives hold.
@@ -84,97 +75,88 @@ def recognise(members: Sequence[Member]) -> Layout:
 
     Raises:
         PipelineError: there is no image; an image lacks its annotation or the reverse; two files
-            claim one id (letter case does not tell ids apart); nothing tells an image's part.
+            claim one id (which may not differ in letter case only); an image's part is unknown.
     """
-    found = _Sorted()
+    images: dict[str, Member] = {}
+    annotations: dict[str, Member] = {}
+    layout = Layout([], [], [])
     for member in members:
-        if not _is_litter(member):
-            _sort(member, found)
-    if not found.images:
-        raise PipelineError(f"no image in {_archives_of(members)}: {_shown(members)}; {EXPECTED}")
-    _require_pairs(found)
-    images = []
-    for key, (image_id, image) in found.images.items():
-        _, annotation, kind = found.annotations[key]
-        images.append(ImageFiles(image_id, _part_of(image_id, image), image, annotation, kind))
-    images.sort(key=lambda files: files.id)
-    return Layout(images, found.organ_tables, found.ignored)
+        if _is_litter(member.path):
+            continue
+        suffix = member.path.suffix.lower()
+        is_mask = suffix in IMAGE_SUFFIXES and _is_mask(member.path)
+        if member.path.name.lower() == ORGAN_TABLE:
+            layout.organ_tables.append(member)
+        elif suffix == XML_SUFFIX or is_mask:
+            image_id = MASK_ENDING.sub("", member.path.stem) if is_mask else member.path.stem
+            _claim(annotations, "annotations", image_id, member)
+        elif suffix in IMAGE_SUFFIXES:
+            _claim(images, "images", member.path.stem, member)
+        else:
+            layout.ignored.append(member)
+    if not images:
+        archives = ", ".join(sorted({member.archive.name for member in members}))
+        raise PipelineError(
+            f"no image in {archives or 'the archives'}: {shown(members)}; {EXPECTED}"
+        )
+    _require_pairs(images, annotations)
+    for key, image in images.items():
+        annotation = annotations[key]
+        is_xml = annotation.path.suffix.lower() == XML_SUFFIX
+        kind: Annotation = APERIO_XML if is_xml else BINARY_MASK
+        layout.images.append(ImageFiles(image.path.stem, _part_of(image), image, annotation, kind))
+    layout.images.sort(key=lambda files: files.id)
+    return layout
 
 
-def _is_litter(member: Member) -> bool:
+def _is_litter(path: PurePosixPath) -> bool:
     # ".DS_Store", and "._x.tif", which macOS puts beside "x.tif".
-    hidden = any(part.startswith(".") for part in member.path.parts)
-    folders = {part.lower() for part in member.path.parts[:-1]}
-    return hidden or LITTER_FOLDER in folders or member.path.name.lower() in LITTER_NAMES
+    is_hidden = any(part.startswith(".") for part in path.parts)
+    folders = {part.lower() for part in path.parts[:-1]}
+    return is_hidden or LITTER_FOLDER in folders or path.name.lower() in LITTER_NAMES
 
 
-def _sort(member: Member, found: _Sorted) -> None:
-    suffix = member.path.suffix.lower()
-    stem = member.path.stem
-    if member.path.name.lower() == ORGAN_TABLE:
-        found.organ_tables.append(member)
-    elif suffix == XML_SUFFIX:
-        _add_annotation(found, stem, member, APERIO_XML)
-    elif suffix in IMAGE_SUFFIXES and _is_mask(member):
-        _add_annotation(found, MASK_ENDING.sub("", stem), member, BINARY_MASK)
-    elif suffix in IMAGE_SUFFIXES:
-        key = _key(stem, member)
-        if key in found.images:
-            raise _two_for_one(stem, "images", found.images[key][1], member)
-        found.images[key] = (stem, member)
-    else:
-        found.ignored.append(member)
+def _is_mask(path: PurePosixPath) -> bool:
+    folder = re.sub(r"[^a-z]", "", path.parent.name.lower())
+    return folder in MASK_FOLDERS or bool(MASK_ENDING.search(path.stem))
 
 
-def _is_mask(member: Member) -> bool:
-    folder = re.sub(r"[^a-z]", "", member.path.parent.name.lower())
-    return folder in MASK_FOLDERS or bool(MASK_ENDING.search(member.path.stem))
-
-
-def _add_annotation(found: _Sorted, image_id: str, member: Member, kind: Annotation) -> None:
-    key = _key(image_id, member)
-    if key in found.annotations:
-        raise _two_for_one(image_id, "annotations", found.annotations[key][1], member)
-    found.annotations[key] = (image_id, member, kind)
-
-
-def _key(image_id: str, member: Member) -> str:
+def _claim(found: dict[str, Member], what: str, image_id: str, member: Member) -> None:
+    """Enter a file under its id, with letter case folded."""
     if not VALID_ID.fullmatch(image_id) or len(image_id.encode()) > ID_MAX_BYTES:
         raise PipelineError(
             f"{member.archive.name}: {str(member.path)!r} gives the id {image_id!r}, which is too "
             "long or has other characters than letters, digits and _ - . + ( ); rename the file"
         )
-    return image_id.casefold()
+    first = found.setdefault(image_id.casefold(), member)
+    if first is not member:
+        raise PipelineError(
+            f"two {what} for id {image_id}: {first} and {member}; remove one, "
+            "or the archive that holds it from params.yaml"
+        )
 
 
-def _two_for_one(image_id: str, what: str, first: Member, second: Member) -> PipelineError:
-    return PipelineError(
-        f"two {what} for id {image_id}: {first} and {second}; remove one, "
-        "or the archive that holds it from params.yaml"
-    )
-
-
-def _require_pairs(found: _Sorted) -> None:
-    alone = [member for key, (_, member) in found.images.items() if key not in found.annotations]
+def _require_pairs(images: dict[str, Member], annotations: dict[str, Member]) -> None:
+    alone = [image for key, image in images.items() if key not in annotations]
     if alone:
         raise PipelineError(
-            f"image without annotation: {_shown(alone)}; add its .xml or _bin_mask.png, "
+            f"image without annotation: {shown(alone)}; add its .xml or _bin_mask.png, "
             "or remove the image"
         )
-    alone = [member for key, (_, member, _) in found.annotations.items() if key not in found.images]
+    alone = [annotation for key, annotation in annotations.items() if key not in images]
     if alone:
         raise PipelineError(
-            f"annotation without image: {_shown(alone)}; add its .tif, or remove the annotation"
+            f"annotation without image: {shown(alone)}; add its .tif, or remove the annotation"
         )
 
 
-def _part_of(image_id: str, image: Member) -> Part:
+def _part_of(image: Member) -> Part:
     # The innermost folder that says it, then the archive's name.
     for name in (*reversed(image.path.parts[:-1]), image.archive.stem):
-        part = _part_in(name)
-        if part:
-            return part
-    part = challenge_part_of(image_id)
+        is_train, is_test = "train" in name.lower(), "test" in name.lower()
+        if is_train != is_test:
+            return "train" if is_train else "test"
+    part = challenge_part_of(image.path.stem)
     if part is None:
         raise PipelineError(
             f"{image}: nothing tells whether this image is for training or for testing; "
@@ -183,23 +165,8 @@ def _part_of(image_id: str, image: Member) -> Part:
     return part
 
 
-def _part_in(name: str) -> Part | None:
-    train, test = "train" in name.lower(), "test" in name.lower()
-    if train == test:
-        return None
-    return "train" if train else "test"
-
-
-def _archives_of(members: Iterable[Member]) -> str:
-    return ", ".join(sorted({member.archive.name for member in members})) or "the archives"
-
-
-def _shown(members: Sequence[Member]) -> str:
+def shown(members: Sequence[Member]) -> str:
+    """The first few of some files, for a message."""
     more = len(members) - NAMES_SHOWN
-    shown = ", ".join(str(member) for member in members[:NAMES_SHOWN]) or "they are empty"
-    return shown + (f" (and {more} more)" if more > 0 else "")
-
-
-def describe_ignored(members: Sequence[Member]) -> str:
-    """One line on the files of no use."""
-    return f"ignored {len(members)} file(s) of no known kind: {_shown(members)}"
+    names = ", ".join(str(member) for member in members[:NAMES_SHOWN]) or "they are empty"
+    return names + (f" (and {more} more)" if more > 0 else "")

@@ -20,15 +20,14 @@ from monuseg.formats.protocol import UNKNOWN_ORGAN, organ_of
 from monuseg.readers.aperio import BYTES_MAX as XML_BYTES_MAX
 from monuseg.readers.raster import BYTES_MAX as IMAGE_BYTES_MAX
 from monuseg.readers.raster import decode_mask, decode_rgb
-from stages.extract.archives import Member, SafeArchive
-from stages.extract.layouts import ImageFiles, describe_ignored, recognise
+from stages.extract.archives import Member, opened
+from stages.extract.layouts import ImageFiles, recognise, shown
 
 # A 40x objective; what the challenge's images were scanned with.
 DEFAULT_UM_PER_PIXEL = 0.25
 # From an electron microscope's to a magnifying glass's; a number outside is a damaged one.
 UM_PER_PIXEL_RANGE = (0.001, 100.0)
 RESOLUTION_ATTRIBUTE = "MicronsPerPixel"
-ORGAN_COLUMNS = ("id", "organ")
 TABLE_BYTES_MAX = 1 << 20
 
 
@@ -48,25 +47,18 @@ def write_raw(archives: Sequence[Path], folder: Path, *, max_bytes: int) -> list
             unreadable, or the two differ in size.
     """
     with ExitStack() as stack:
-        opened = {
-            path: stack.enter_context(SafeArchive(path, max_bytes=max_bytes)) for path in archives
-        }
-        for path, archive in opened.items():
-            if not archive.members:
-                raise PipelineError(f"{path}: an empty zip file; fetch or pack it again")
-        layout = recognise([member for archive in opened.values() for member in archive.members])
-        for path, archive in opened.items():
-            used = [m for files in layout.images for m in (files.image, files.annotation)]
-            archive.check_declared([member for member in used if member.archive == path])
-        organs = _organs(opened, layout.organ_tables)
-        quiet = not sys.stderr.isatty()
-        records = [
-            _write_image(opened, files, organs, folder)
-            for files in tqdm(layout.images, desc="extract", disable=quiet)
-        ]
-    # Only now: an error is one line, and none beside it.
+        members: list[Member] = []
+        for path in archives:
+            members += stack.enter_context(opened(path, max_bytes=max_bytes))
+        layout = recognise(members)
+        organs = _organs(layout.organ_tables)
+        # `None`: no progress bar where standard error is no terminal.
+        images = tqdm(layout.images, desc="extract", disable=None)
+        records = [_write_image(files, organs, folder) for files in images]
+    # Only now, so that an error stands alone.
     if layout.ignored:
-        print(describe_ignored(layout.ignored), file=sys.stderr)
+        ignored = f"ignored {len(layout.ignored)} file(s) of no known kind"
+        print(f"{ignored}: {shown(layout.ignored)}", file=sys.stderr)
     masks = sum(record.annotation == BINARY_MASK for record in records)
     if masks:
         print(
@@ -93,21 +85,23 @@ def microns_per_pixel(path: Path) -> float:
     return stated if least <= stated <= most else DEFAULT_UM_PER_PIXEL
 
 
-def _write_image(
-    opened: dict[Path, SafeArchive], files: ImageFiles, organs: dict[str, str], folder: Path
-) -> ImageRecord:
+def _write_image(files: ImageFiles, organs: dict[str, str], folder: Path) -> ImageRecord:
     image_path = folder / f"{files.id}.tif"
-    image = _write_tif(opened[files.image.archive], files.image, image_path)
-    annotations = opened[files.annotation.archive]
+    content = files.image.read(IMAGE_BYTES_MAX)
+    image = decode_rgb(content, name=str(files.image))
+    # A TIF is kept byte for byte; a PNG becomes a TIF of the same pixels.
+    if files.image.path.suffix.lower() == ".png":
+        write_rgb(image_path, image)
+    else:
+        image_path.write_bytes(content)
     um_per_pixel = DEFAULT_UM_PER_PIXEL
     if files.kind == APERIO_XML:
         annotation_path = folder / f"{files.id}.xml"
-        annotations.unpack(files.annotation, annotation_path, most=XML_BYTES_MAX)
+        annotation_path.write_bytes(files.annotation.read(XML_BYTES_MAX))
         um_per_pixel = microns_per_pixel(annotation_path)
     else:
         annotation_path = folder / f"{files.id}.mask.png"
-        content = annotations.read(files.annotation, most=IMAGE_BYTES_MAX)
-        _write_mask(content, annotation_path, files, image)
+        _write_mask(annotation_path, files, image)
     return ImageRecord(
         id=files.id,
         organ=organ_of(files.id) or organs.get(files.id.casefold(), UNKNOWN_ORGAN),
@@ -119,36 +113,23 @@ def _write_image(
     )
 
 
-def _write_tif(archive: SafeArchive, member: Member, path: Path) -> RGB:
-    content = archive.read(member, most=IMAGE_BYTES_MAX)
-    image = decode_rgb(content, name=str(member))
-    # A TIF is kept byte for byte; a PNG becomes a TIF of the same pixels.
-    if member.path.suffix.lower() == ".png":
-        write_rgb(path, image)
-    else:
-        path.write_bytes(content)
-    return image
-
-
-def _write_mask(content: bytes, path: Path, files: ImageFiles, image: RGB) -> None:
-    name = str(files.annotation)
-    mask = decode_mask(content, name=name)
+def _write_mask(path: Path, files: ImageFiles, image: RGB) -> None:
+    mask = decode_mask(files.annotation.read(IMAGE_BYTES_MAX), name=str(files.annotation))
     if mask.shape != image.shape[:2]:
         raise PipelineError(
-            f"{name}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image {files.image} has "
-            f"{image.shape[1]} x {image.shape[0]}; export the mask at the image's size"
+            f"{files.annotation}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image "
+            f"{files.image} has {image.shape[1]} x {image.shape[0]}; "
+            "export the mask at the image's size"
         )
     _, encoded = cv2.imencode(".png", mask)
     path.write_bytes(encoded.tobytes())
 
 
-def _organs(opened: dict[Path, SafeArchive], tables: list[Member]) -> dict[str, str]:
+def _organs(tables: list[Member]) -> dict[str, str]:
     """Organ by id with letter case folded, from all tables `organs.csv`."""
     organs: dict[str, str] = {}
     for table in tables:
-        for image_id, organ in _organ_rows(
-            opened[table.archive].read(table, most=TABLE_BYTES_MAX), name=str(table)
-        ):
+        for image_id, organ in _organ_rows(table):
             if organs.setdefault(image_id.casefold(), organ) != organ:
                 raise PipelineError(
                     f"{table}: {image_id} is {organ} here and {organs[image_id.casefold()]} "
@@ -157,13 +138,14 @@ def _organs(opened: dict[Path, SafeArchive], tables: list[Member]) -> dict[str, 
     return organs
 
 
-def _organ_rows(content: bytes, *, name: str) -> list[tuple[str, str]]:
+def _organ_rows(table: Member) -> list[tuple[str, str]]:
+    content = table.read(TABLE_BYTES_MAX)
     try:
         # utf-8-sig: Excel begins its CSV with a byte-order mark.
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True)
-        if not set(ORGAN_COLUMNS) <= set(rows.fieldnames or []):
-            raise PipelineError(f"{name}: expected the columns id,organ; found {rows.fieldnames}")
+        if not {"id", "organ"} <= set(rows.fieldnames or []):
+            raise PipelineError(f"{table}: expected the columns id,organ; found {rows.fieldnames}")
         pairs = [((row["id"] or "").strip(), (row["organ"] or "").strip().lower()) for row in rows]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise PipelineError(f"{name}: no CSV in UTF-8 ({error}); save it as such") from error
+        raise PipelineError(f"{table}: no CSV in UTF-8 ({error}); save it as such") from error
     return [(image_id, organ) for image_id, organ in pairs if image_id and organ]

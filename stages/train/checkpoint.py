@@ -1,8 +1,8 @@
-"""The state of a training on disk, so that one that was interrupted goes on where it was.
+"""The state of a training on disk, so that an interrupted training resumes where it was.
 
 It lies in a scratch folder that is no output of any stage: DVC deletes a stage's outputs when the
 stage starts, and an output that it keeps (`persist`) would be trusted after parameters changed. The
-folder's name holds a key of all that decides the bytes (see `stages.train.identity`).
+folder's name contains a key of all that decides the bytes (see `stages.train.identity`).
 """
 
 import hashlib
@@ -82,47 +82,65 @@ class Checkpoint:
         """
         start = time.monotonic()
         arrays = self.folder / f"{uuid.uuid4().hex}.npz"
+        numbered = {
+            f"{name}/{place}": array
+            for name, listed in state.arrays.items()
+            for place, array in enumerate(listed)
+        }
+        lengths = {name: len(listed) for name, listed in state.arrays.items()}
         try:
             with replacing(arrays) as temporary:
-                np.savez(temporary, allow_pickle=False, **_named(state.arrays))
-            content = {"key": self._key, "arrays": arrays.name, "sha256": sha256_of(arrays)}
+                np.savez(temporary, allow_pickle=False, **numbered)
+            content = {"arrays": arrays.name, "sha256": sha256_of(arrays), "lengths": lengths}
+            # NaN is allowed, since a training may diverge; the order of keys is that of columns.
+            text = json.dumps({**content, "values": state.values})
             # Written last: until then the index names the arrays that it named before.
-            write_text(self.folder / INDEX, _sealed({**content, "values": state.values}))
+            write_text(self.folder / INDEX, f"{self._checksum(text)}\n{text}\n")
         except OSError as error:
             with suppress(OSError):
                 arrays.unlink(missing_ok=True)
             print(f"no checkpoint saved: {explained(error)}", flush=True)
         else:
-            self._remove_all_but(arrays.name)
+            self._remove_all_but(INDEX, arrays.name)
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
     def load(self) -> State | None:
-        """The saved state, or None; one that is damaged or of another key is told and removed."""
+        """The saved state, or None; a state that is damaged or of another key is removed.
+
+        One line says so.
+        """
         index = self.folder / INDEX
         state = None
-        if index.is_file():
-            try:
-                content = _unsealed(index.read_bytes())
-                if content["key"] != self._key:
-                    raise _UnusableError("it is of another training")
-                arrays = self.folder / content["arrays"]
-                if not arrays.is_file() or sha256_of(arrays) != content["sha256"]:
-                    raise _UnusableError(f"{arrays.name} is damaged")
-                with np.load(arrays, allow_pickle=False) as stored:
-                    state = State(content["values"], _listed(dict(stored)))
-                self._remove_all_but(arrays.name)
-                return state
-            except _UnusableError as error:
-                print(f"{index}: not used: {error}; training starts from the beginning", flush=True)
+        kept: list[str] = []
+        try:
+            checksum, text, _ = index.read_text(encoding="utf-8").split("\n")
+            if checksum != self._checksum(text):
+                raise ValueError
+            content = json.loads(text)
+            if sha256_of(self.folder / content["arrays"]) != content["sha256"]:
+                raise ValueError
+            with np.load(self.folder / content["arrays"], allow_pickle=False) as stored:
+                arrays = {
+                    name: [stored[f"{name}/{place}"] for place in range(length)]
+                    for name, length in content["lengths"].items()
+                }
+            state = State(content["values"], arrays)
+            kept = [INDEX, content["arrays"]]
+        except (ValueError, OSError):
+            if index.exists():
+                said = "damaged, or of another training; training starts from the beginning"
+                print(f"{index}: not used: {said}", flush=True)
         # Also what was being written when a process was killed.
-        self._remove_all_but(None)
-        return None
+        self._remove_all_but(*kept)
+        return state
 
-    def _remove_all_but(self, arrays: str | None) -> None:
-        kept = {LOCK} if arrays is None else {LOCK, INDEX, arrays}
+    def _checksum(self, text: str) -> str:
+        return hashlib.sha256(f"{self._key}\n{text}".encode()).hexdigest()
+
+    def _remove_all_but(self, *kept: str) -> None:
         for path in self.folder.iterdir():
-            if path.name in kept:
+            if path.name in (LOCK, *kept):
                 continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -149,7 +167,19 @@ def opened(
         OSError: the folder cannot be written.
     """
     folder = scratch / f"{name}-{key[:KEY_LENGTH]}"
-    with _own(folder / LOCK, name):
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(folder / LOCK))
+        except LockedError as error:
+            raise PipelineError(
+                f"{folder / LOCK}: another process is training {name} on the same inputs (process "
+                f"{error.holder}); wait for it, or end it"
+            ) from error
+        except OSError as error:
+            raise PipelineError(
+                f"{folder / LOCK}: {error.strerror}; make this folder one that can be written to, "
+                "or name another one in MONUSEG_SCRATCH"
+            ) from error
         for left in scratch.glob(f"{REMOVED}*"):
             shutil.rmtree(left, ignore_errors=True)
         others = [path for path in scratch.glob(f"{name}-*") if path != folder]
@@ -158,28 +188,6 @@ def opened(
                 _remove(other)
         yield Checkpoint(folder, key, seconds)
         _remove(folder)
-
-
-@contextmanager
-def _own(lock: Path, name: str) -> Iterator[None]:
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive(lock))
-        except LockedError as error:
-            raise PipelineError(
-                f"{lock}: another process is training {name} on the same inputs (process "
-                f"{error.holder}); wait for it, or end it"
-            ) from error
-        except OSError as error:
-            raise PipelineError(
-                f"{lock}: {error.strerror}; make this folder one that can be written to, or name "
-                "another one in MONUSEG_SCRATCH"
-            ) from error
-        yield
-
-
-class _UnusableError(Exception):
-    """Why a stored state is not used."""
 
 
 def _remove(folder: Path) -> None:
@@ -195,35 +203,3 @@ def _age(folder: Path) -> float:
         return (folder / INDEX).stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _named(arrays: Mapping[str, Arrays]) -> dict[str, Any]:
-    """Names for `np.savez`: the list's, and the place in it."""
-    return {
-        f"{name}/{place}": array
-        for name, listed in arrays.items()
-        for place, array in enumerate(listed)
-    } | {f"{name}#": np.array(len(listed)) for name, listed in arrays.items()}
-
-
-def _listed(named: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Arrays]:
-    """The lists that `_named` took apart, empty ones too."""
-    counts = {name[:-1]: int(count) for name, count in named.items() if name.endswith("#")}
-    return {
-        name: [named[f"{name}/{place}"] for place in range(count)] for name, count in counts.items()
-    }
-
-
-def _sealed(content: Mapping[str, Any]) -> str:
-    """The text of an index: a checksum on the first line, JSON of one line on the second."""
-    # NaN is allowed, since a training may have diverged; the order of keys is that of columns.
-    text = json.dumps(content)
-    return f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n"
-
-
-def _unsealed(stored: bytes) -> dict[str, Any]:
-    checksum, _, text = stored.removesuffix(b"\n").partition(b"\n")
-    if hashlib.sha256(text).hexdigest().encode() != checksum:
-        raise _UnusableError("it is damaged")
-    content: dict[str, Any] = json.loads(text)
-    return content

@@ -1,19 +1,17 @@
 """All archives of the chosen source, verified, in one folder."""
 
+import shutil
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import sha256_of
+from monuseg.core.files import replacing, sha256_of
 from monuseg.core.settings import Settings
-from stages.download.params import Archive, DatasetParams, FileArchive
-from stages.download.sources import drive, store, web
-from stages.download.sources.verify import by_hand, mismatch
+from stages.download.params import Archive, DatasetParams, RemoteArchive, TransferParams
+from stages.download.sources import store
+from stages.download.sources.fetch import fetch
+from stages.download.sources.verify import failure, mismatch
 from stages.download.synthetic.archive import write_archives
-
-Fetch = Callable[[Path], None]
 
 
 def collect(params: DatasetParams, settings: Settings, folder: Path) -> list[Path]:
@@ -31,89 +29,69 @@ def collect(params: DatasetParams, settings: Settings, folder: Path) -> list[Pat
         The archives.
 
     Raises:
-        PipelineError: an archive cannot be had, or is not the one asked for.
+        PipelineError: an archive is not available, or is not the one asked for.
     """
     if params.synthetic:
         return write_archives(params.synthetic, folder)
+    transfer = params.gdrive or params.url
+    source = transfer or params.file
     collected = []
-    for archive, fetch, page in _wanted(params):
+    for archive in source.archives if source else []:
         target = folder / archive.name
-        _obtain(archive, fetch, page, settings, target)
+        _obtain(archive, transfer, settings, target)
         collected.append(target)
     return collected
 
 
-def _wanted(params: DatasetParams) -> list[tuple[Archive, Fetch | None, str]]:
-    """Each archive with how it is fetched and the address at which a browser can."""
-    wanted: list[tuple[Archive, Fetch | None, str]] = []
-    if params.gdrive:
-        for on_drive in params.gdrive.archives:
-            page = drive.PAGE_URL.format(on_drive.id)
-            wanted.append((on_drive, partial(drive.fetch, on_drive, params.gdrive), page))
-    if params.url:
-        for on_web in params.url.archives:
-            wanted.append((on_web, partial(web.fetch, on_web, params.url), on_web.url))
-    if params.file:
-        wanted += [(in_folder, None, "") for in_folder in params.file.archives]
-    return wanted
-
-
 def _obtain(
-    archive: Archive, fetch: Fetch | None, page: str, settings: Settings, target: Path
+    archive: Archive, transfer: TransferParams | None, settings: Settings, target: Path
 ) -> None:
-    if archive.sha256 is None:
-        if fetch:
-            _download_unpinned(archive, fetch, page, target)
-        return
-    cache = store.Cache(settings.cache)
-    found = store.find(settings.archives, archive) if settings.archives else None
-    found = found or cache.get(archive.sha256)
+    found = store.find(archive, settings)
     if found:
         print(f"{archive.name}: {found}", file=sys.stderr)
-    elif fetch:
-        found = _download(archive, archive.sha256, fetch, page, cache)
-    else:
+    elif transfer is None or not isinstance(archive, RemoteArchive):
         raise _not_found(archive, settings)
-    store.copy(found, target)
+    elif archive.sha256:
+        found = _download(archive, transfer, store.entry(settings.cache, archive.sha256))
+    else:
+        _download_unpinned(archive, transfer, target)
+        return
+    # A link would let a change to one file reach the other.
+    with replacing(target) as temporary:
+        shutil.copyfile(found, temporary)
 
 
-def _download(archive: Archive, sha256: str, fetch: Fetch, page: str, cache: store.Cache) -> Path:
-    with cache.downloading(sha256) as folder:
+def _download(archive: RemoteArchive, transfer: TransferParams, entry: Path) -> Path:
+    with store.downloading(entry) as folder:
         # Another process may have filled the cache while this one waited.
-        found = cache.get(sha256)
-        if found:
-            return found
+        if store.is_whole(entry):
+            return entry
         # One name whatever the params call it, so that a renamed archive is still resumed.
         downloaded = folder / "archive.zip"
-        resumed = any(folder.iterdir())
-        fetch(downloaded)
-        problem = mismatch(downloaded, archive)
-        if problem and resumed:
-            print(f"{archive.name}: {problem}; starting afresh", file=sys.stderr)
-            downloaded.unlink()
-            fetch(downloaded)
+        is_resumed = any(folder.iterdir())
+        while True:
+            fetch(archive, transfer, downloaded)
             problem = mismatch(downloaded, archive)
-        if problem:
+            if not problem:
+                return downloaded.replace(entry)
             downloaded.unlink()
-            raise _wrong(archive, problem, page)
-        return cache.put(downloaded, sha256)
+            if not is_resumed:
+                raise failure(archive, problem)
+            print(f"{archive.name}: {problem}; starting afresh", file=sys.stderr)
+            is_resumed = False
 
 
-def _download_unpinned(archive: Archive, fetch: Fetch, page: str, target: Path) -> None:
-    # No hash, so nothing would tell a resumed mixture or a damaged cache from the real thing.
-    fetch(target)
+def _download_unpinned(archive: RemoteArchive, transfer: TransferParams, target: Path) -> None:
+    # Without a hash a resumed mixture or a damaged cache would go unnoticed, so neither is used.
+    fetch(archive, transfer, target)
     problem = mismatch(target, archive)
     if problem:
-        raise _wrong(archive, problem, page)
+        raise failure(archive, problem)
     print(
         f"{archive.name}: sha256: {sha256_of(target)}, size: {target.stat().st_size}; nothing "
         "vouches for these bytes until you pin both in params.yaml",
         file=sys.stderr,
     )
-
-
-def _wrong(archive: Archive, problem: str, page: str) -> PipelineError:
-    return PipelineError(f"{archive.name} ({page}): {problem}; {by_hand(archive, page)}")
 
 
 def _not_found(archive: Archive, settings: Settings) -> PipelineError:
@@ -123,7 +101,7 @@ def _not_found(archive: Archive, settings: Settings) -> PipelineError:
             f"{wanted}, since MONUSEG_ARCHIVES is not set; set it to the folder that holds it"
         )
     same_name = settings.archives / archive.name
-    if isinstance(archive, FileArchive) and same_name.is_file():
+    if same_name.is_file():
         return PipelineError(
             f"{wanted} in {settings.archives}; the file of that name there has sha256 "
             f"{sha256_of(same_name)}: if you trust it, pin that in params.yaml"

@@ -1,11 +1,12 @@
-"""Is a fetched file the archive that was asked for, and if not, what is it?"""
+"""Whether a file is the archive that was asked for, and what it is if not."""
 
 import re
 import zipfile
 from pathlib import Path
 
+from monuseg.core.errors import PipelineError
 from monuseg.core.files import sha256_of
-from stages.download.params import Archive
+from stages.download.params import Archive, RemoteArchive
 
 FIRST_BYTES = 1 << 16
 BYTES_SHOWN = 16
@@ -21,9 +22,9 @@ def what_came(first: bytes) -> str:
     if first.startswith(ZIP_MAGIC):
         return "a zip file"
     text = first.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
-    if text[:1] == "<" and "<html" in text.lower():
+    if text.startswith("<") and "<html" in text.lower():
         title = TITLE.search(text)
-        words = " ".join(title.group(1).split())[:TITLE_SHOWN] if title else ""
+        words = " ".join(title[1].split())[:TITLE_SHOWN] if title else ""
         return f"an HTML page titled {words!r}" if words else "an HTML page without a title"
     return f"a file that begins with {first[:BYTES_SHOWN]!r}"
 
@@ -31,35 +32,25 @@ def what_came(first: bytes) -> str:
 def mismatch(path: Path, archive: Archive) -> str | None:
     """Why a file is not the archive, or None if it is.
 
-    With a SHA-256 in the params nothing else counts; without one the file must at least be a zip.
+    Without a SHA-256 in the params it must at least be a zip file.
     """
     size = path.stat().st_size
+    with path.open("rb") as file:
+        came = f"{what_came(file.read(FIRST_BYTES))} ({size} bytes)"
     if archive.sha256 is None and not zipfile.is_zipfile(path):
-        return f"what came is no whole zip file but {_first(path)} ({size} bytes)"
-    if archive.size is not None and size != archive.size:
-        return f"what came has {size} bytes instead of {archive.size}: {_first(path)}"
-    if archive.sha256 is not None and (came := sha256_of(path)) != archive.sha256:
-        return (
-            f"what came has sha256 {came} instead of {archive.sha256}: "
-            f"{_first(path)} ({size} bytes)"
-        )
+        return f"what came is no whole zip file but {came}"
+    if archive.size not in (None, size):
+        return f"what came has {size} bytes instead of {archive.size}: {came}"
+    if archive.sha256 not in (None, sha256 := sha256_of(path)):
+        return f"what came has sha256 {sha256} instead of {archive.sha256}: {came}"
     return None
 
 
-def by_hand(archive: Archive, page: str) -> str:
-    """What to do where a download does not work; ends an error.
-
-    Args:
-        archive: that could not be fetched.
-        page: address at which a browser can fetch it.
-    """
+def failure(archive: RemoteArchive, reason: str) -> PipelineError:
+    """An archive that cannot be downloaded, and what to do about it."""
     pin = "" if archive.sha256 else ", and pin its sha256 in params.yaml"
-    return (
-        f"try again later, or fetch {page} by hand, put the file in a folder and set "
-        f"MONUSEG_ARCHIVES to that folder (it is found by its sha256{pin})"
+    return PipelineError(
+        f"{archive.name} ({archive.url}): {reason}; try again later, or fetch it from there by "
+        "hand, put the file in a folder and set MONUSEG_ARCHIVES to that folder (it is found by "
+        f"its sha256{pin})"
     )
-
-
-def _first(path: Path) -> str:
-    with path.open("rb") as file:
-        return what_came(file.read(FIRST_BYTES))

@@ -1,1 +1,1 @@
-"""Procedurally drawn H&E slides with known nuclei, in the layout of the official archives."""
+"""Synthetic H&E slides with known nuclei, in the layout of the official archives."""

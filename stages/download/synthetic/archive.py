@@ -1,4 +1,4 @@
-"""Drawn slides in zips that are laid out as the official archives are: TIF and Aperio XML."""
+"""Synthetic slides in zips with the layout of the official archives: TIF and Aperio XML."""
 
 import tempfile
 import zipfile
@@ -23,14 +23,14 @@ TEST_ARCHIVE = "synthetic-test.zip"
 TRAINING_FOLDER = "Synthetic Training Data"
 TEST_FOLDER = "SyntheticTestData"
 ORGANS_TABLE = "organs.csv"
-# The first that a zip can hold; the true time would change the bytes.
+# The earliest that a zip can hold; the true time would change the bytes.
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o644
 
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A slide to be drawn: where it stands among all, and what it is called."""
+    """A slide to be drawn: its index among all slides, its id and its organ."""
 
     index: int
     id: str
@@ -40,20 +40,20 @@ class _Drawing:
 def write_archives(params: SyntheticParams, folder: Path) -> list[Path]:
     """Draw the slides and write the training and the test archive into `folder`.
 
-    Equal params give equal bytes. A slide depends on the seed, its place in its own archive, its
-    size, density and organ alone, so more slides change none of the others.
+    Equal params give equal bytes. A slide depends only on the seed, its place in its own archive,
+    its size, density and organ, so additional slides change none of the others.
 
     Returns:
         The two archives.
 
     Raises:
-        PipelineError: an organ that cannot be drawn.
+        PipelineError: there is no such organ.
     """
     organs_named(params.organs)
     training = _drawings(params, params.train_images, part=0)
     test = _drawings(params, params.test_images, part=1)
     folder.mkdir(parents=True, exist_ok=True)
-    # Within `folder`, which all workers of a cluster see as well.
+    # Within `folder`, which all workers of a cluster can see.
     with tempfile.TemporaryDirectory(prefix=".slides-", dir=folder) as temporary:
         drawn = Path(temporary)
         parallel_map(
@@ -72,7 +72,7 @@ def training_slides(params: SyntheticParams) -> dict[str, str]:
 
 
 def aperio_xml(outlines: list[Outline]) -> str:
-    """Outlines as Aperio ImageScope writes them, a region a nucleus.
+    """Outlines as Aperio ImageScope writes them, one region per nucleus.
 
     Args:
         outlines: (n, 2) x and y of each, the first pixel's centre at (1, 1).
@@ -100,8 +100,8 @@ def aperio_xml(outlines: list[Outline]) -> str:
 
 
 def _drawings(params: SyntheticParams, count: int, part: int) -> list[_Drawing]:
-    # Training slides have the even indices and test slides the odd ones, so that neither part's
-    # number of slides changes anything of the other.
+    # Training slides have the even indices and test slides the odd ones, so that the
+    # number of slides in one part changes nothing in the other.
     drawings = []
     for place in range(count):
         organ = params.organs[place % len(params.organs)]
@@ -111,7 +111,7 @@ def _drawings(params: SyntheticParams, count: int, part: int) -> list[_Drawing]:
 
 
 def _draw(drawing: _Drawing, params: SyntheticParams, folder: Path) -> None:
-    # The parallelism is over slides; threads in each would only get in one another's way.
+    # Slides are drawn in parallel; threads within each would only get in each other's way.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

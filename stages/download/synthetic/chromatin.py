@@ -11,10 +11,10 @@ from stages.download.synthetic.nuclei import Kind, Nucleus, fill, window_of
 from stages.download.synthetic.organs import Organ
 from stages.download.synthetic.style import Style
 
-# Pixels about a nucleus over which its blurred edge can reach.
+# Pixels around a nucleus that its blurred edge can reach.
 EDGE = 5
 TEXTURE_SIDE = 384
-# A nucleus with no more pixels each way than this is cut from the texture whole.
+# Largest side of a nucleus's window, which must fit in the texture.
 LARGEST_WINDOW = 256
 
 
@@ -44,7 +44,7 @@ def paint(
     style: Style,
     generator: np.random.Generator,
 ) -> None:
-    """Paint nuclei over the tissue, in place, the hindmost first."""
+    """Paint nuclei over the tissue in place, the hindmost first."""
     fine = generator.uniform(1.2, 2.2)
     clumps = fractal(generator, TEXTURE_SIDE, TEXTURE_SIDE, (fine, 2.2 * fine, 5 * fine), 0.9)
     clumps = np.tanh(1.3 * clumps)

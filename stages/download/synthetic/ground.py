@@ -1,4 +1,4 @@
-"""Everything that is no nucleus: cytoplasm, cell borders, fibres, lumens and what lies in them."""
+"""Everything but nuclei: cytoplasm, cell borders, fibres, lumens and what lies in them."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ def ground(
     inside = layout.epithelium
     haematoxylin = inside * cell_h + (1 - inside) * fibre_h
     eosin = inside * cell_e + (1 - inside) * fibre_e
-    # Uneven staining and thickness, each stain of its own and both together.
+    # Uneven staining and thickness, in each stain on its own and in both together.
     slow = style.unevenness * fractal(generator, height, width, (160, 60), 0.7)
     haematoxylin *= np.exp(slow + style.unevenness * smooth_noise(generator, height, width, 110))
     eosin *= np.exp(slow + style.unevenness * smooth_noise(generator, height, width, 90))
@@ -80,7 +80,7 @@ def _cytoplasm(
     """Haematoxylin and eosin of epithelium, without its nuclei."""
     height, width = cells.shape
     count = int(cells.max()) + 1
-    # On some slides whole cells are dark: shrunken ones take more haematoxylin.
+    # On some slides entire cells are dark: shrunken ones take up more haematoxylin.
     shade_h = np.exp(generator.normal(0, generator.uniform(0.15, 0.30), count)).astype(np.float32)
     shade_e = np.exp(generator.normal(0, 0.18, count)).astype(np.float32)
     clear = (generator.random(count) < style.clear) * generator.uniform(0.4, 1.0, count)
@@ -137,7 +137,7 @@ def _stroma(layout: Layout, style: Style, generator: np.random.Generator) -> tup
 def _stain_lumens(
     layout: Layout, haematoxylin: Field, eosin: Field, generator: np.random.Generator
 ) -> None:
-    """Empty the lumens, but for a little secretion in some."""
+    """Empty the lumens, except for a little secretion in some."""
     height, width = layout.lumen.shape
     empty = 1 - layout.lumen
     secretion = soft_step(
@@ -151,7 +151,7 @@ def _stain_lumens(
 
 
 def _scatter_blood(layout: Layout, tissue: Concentrations, generator: np.random.Generator) -> None:
-    """Red blood cells: discs without haematoxylin, in vessels and in the tissue about them."""
+    """Red blood cells: discs without haematoxylin, in vessels and in the tissue around them."""
     height, width = layout.lumen.shape
     clusters = generator.poisson(generator.choice([0.3, 2.0, 6.0]) * height * width / 1e6)
     strength = generator.uniform(0.25, 0.8)
@@ -178,7 +178,7 @@ def _scatter_blood(layout: Layout, tissue: Concentrations, generator: np.random.
 
 
 def _scatter_debris(tissue: Concentrations, style: Style, generator: np.random.Generator) -> None:
-    """What takes haematoxylin and is no nucleus: smears out of focus, and specks."""
+    """What takes up haematoxylin but is not a nucleus: smears out of focus, and specks."""
     height, width = tissue.eosin.shape
     smears = soft_step(
         fractal(generator, height, width, (26, 11), 0.7), generator.uniform(1.0, 2.8), 1.2

@@ -1,4 +1,4 @@
-"""Where a slide has epithelium, stroma and lumens, and which way things point there."""
+"""Where a slide has epithelium, stroma and lumens, and the directions of nuclei and fibres."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ TEXTURE_SIDE = 512
 STREAKS = ((6, 0.8), (13, 1.8), (26, 5.0))
 # Beyond this cv2 cuts a Gaussian off.
 BLUR_REACH = 4 * 26
-# The fields of direction vary slowly, so they are computed at every so many pixels.
+# Directions vary slowly, so they are computed only at every so many pixels.
 ANGLE_STEP = 4
 # Vertices of a lumen's outline.
 LUMEN_VERTICES = 40
@@ -64,7 +64,7 @@ def _glands(
     """Lumens on a jittered grid, each with a band of epithelium around it."""
     size = float(np.exp(generator.normal(0, 0.2)))
     radius, band = organ.lumen_radius * size, organ.band * float(np.exp(generator.normal(0, 0.12)))
-    # So far apart that bands just meet where the organ has no stroma.
+    # So far apart that bands just meet if the organ has no stroma.
     spacing = 2 * (radius + band) * (1 + 0.5 * organ.stroma)
     mask = np.zeros((height, width), np.uint8)
     collapsed = generator.uniform(0, 0.5)
@@ -124,7 +124,7 @@ def _sheets(
 
 
 def _gaps(height: int, width: int, generator: np.random.Generator) -> Field:
-    """Cracks of shrinkage, and holes, that cross any tissue; on some slides only."""
+    """Shrinkage cracks and holes in any kind of tissue, on some slides only."""
     if generator.random() < 0.4:
         return np.zeros((height, width), np.float32)
     field = fractal(generator, height, width, (90, 30), 0.4)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 Field = npt.NDArray[np.float32]
 
-# Beside a grid's extent, so that bicubic interpolation never reaches its edge.
+# Additional points of a grid, so that bicubic interpolation never reaches its edge.
 GRID_MARGIN = 5
 # Below this scale a grid is as dense as the pixels: white noise is blurred instead.
 FINE_SCALE = 2.5

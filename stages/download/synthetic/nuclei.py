@@ -13,11 +13,11 @@ from stages.download.synthetic.organs import Organ
 
 Outline = npt.NDArray[np.float64]
 
-# Coordinates in the annotation are written with as many decimals, and drawn so.
+# Of coordinates in the annotation; outlines are rounded to as many before they are drawn.
 DECIMALS = 2
-# Of a nucleus at the border at least so many pixels must show.
+# At least this many pixels of a nucleus must be visible.
 MIN_VISIBLE = 40
-# A nucleus is covered by those in front of it to at most this share.
+# The largest share of a nucleus that those in front of it may cover.
 MAX_COVERED = 0.35
 # Points tried for each nucleus wanted, before a full slide is left as it is.
 TRIES = 14
@@ -77,10 +77,10 @@ class Population:
 def populations(
     organ: Organ, layout: Layout, density: float, generator: np.random.Generator
 ) -> list[Population]:
-    """The nuclei wanted on a slide, of which `place` places what finds room."""
+    """The nuclei wanted on a slide; `place` places those that find room."""
     pixels = layout.lumen.size
     scale = float(np.clip(np.exp(generator.normal(0, 0.25)), 0.5, 1.7))
-    # Smaller nuclei stand closer, as if at a lower magnification.
+    # Smaller nuclei lie closer together, as if at a lower magnification.
     wanted = organ.count * density * pixels / 1e6 * scale**-0.7 * np.exp(generator.normal(0, 0.2))
     stroma = (1 - layout.epithelium) * (layout.lumen < 0.3)
     stroma_share = float(stroma.mean())
@@ -122,7 +122,7 @@ def populations(
 def place(
     wanted: list[Population], height: int, width: int, generator: np.random.Generator
 ) -> list[Nucleus]:
-    """Place nuclei back to front: each covers a part at most of those before it.
+    """Place nuclei back to front; each covers at most a part of those before it.
 
     Returns:
         The nuclei that found room, the hindmost first.
@@ -141,7 +141,7 @@ def place(
 def fill(outline: Outline, height: int, width: int, y: int, x: int) -> npt.NDArray[np.uint8]:
     """An outline's coverage, 0 to 255, in the window of this size whose first pixel is (y, x).
 
-    cv2 paints the edge's own pixels as well, half a pixel too far: the outline is drawn in by that.
+    cv2 paints the edge's own pixels as well, half a pixel too far: the outline is shrunk by that.
     """
     centre = outline.mean(axis=0)
     arms = outline - centre
@@ -154,7 +154,7 @@ def fill(outline: Outline, height: int, width: int, y: int, x: int) -> npt.NDArr
 
 
 def window_of(outline: Outline, shape: tuple[int, ...], margin: int) -> tuple[int, int, int, int]:
-    """Rows and columns (top, bottom, left, right) about an outline, cut off at the border."""
+    """Rows and columns (top, bottom, left, right) around an outline, cut off at the border."""
     height, width = shape
     left, top = np.floor(outline.min(axis=0)).astype(int) - margin
     right, bottom = np.ceil(outline.max(axis=0)).astype(int) + margin + 1
@@ -162,7 +162,7 @@ def window_of(outline: Outline, shape: tuple[int, ...], margin: int) -> tuple[in
 
 
 class _Canvas:
-    """Which nucleus shows at each pixel, and how much is left of each."""
+    """Which nucleus is visible at each pixel, and how much of each nucleus is."""
 
     def __init__(self, height: int, width: int, generator: np.random.Generator) -> None:
         self.nuclei: list[Nucleus] = []
@@ -214,7 +214,7 @@ def _points(population: Population, generator: np.random.Generator) -> npt.NDArr
     drawn = generator.random(population.count * TRIES) * cumulated[-1]
     pixel = np.searchsorted(cumulated, drawn, side="right")
     row, column = np.divmod(np.minimum(pixel, cumulated.size - 1), population.weight.shape[1])
-    # Off the whole pixel, and at times centred beyond the border.
+    # Off the pixel grid, and at times centred beyond the border.
     return np.stack([column, row], axis=1) + generator.uniform(-4, 4, (len(drawn), 2))
 
 

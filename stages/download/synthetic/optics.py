@@ -31,7 +31,7 @@ def scan(light: Colour, generator: np.random.Generator) -> RGB:
     # Stray light: even the darkest nucleus is not black.
     image = image + generator.uniform(*STRAY) * (WHITE - image)
     if generator.random() < 0.7:
-        # Scanners sharpen, which leaves pale rings about dark things.
+        # Scanners sharpen, which leaves pale rings around dark objects.
         wide = cv2.GaussianBlur(image, (0, 0), generator.uniform(1.2, 2.5))
         image = image + generator.uniform(0.2, 1.1) * (image - wide)
     shade = 1 + generator.uniform(0, 0.02) * smooth_noise(generator, height, width, 400)
@@ -43,5 +43,5 @@ def scan(light: Colour, generator: np.random.Generator) -> RGB:
     pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     quality = int(generator.integers(55, 96))
     _, content = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = decode_image(content.tobytes(), name="drawn slide")
+    decoded = decode_image(content.tobytes(), name="synthetic slide")
     return np.ascontiguousarray(decoded[..., ::-1]).astype(np.uint8, copy=False)

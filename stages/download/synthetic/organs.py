@@ -1,4 +1,4 @@
-"""What makes one organ's slides differ from another's, as numbers that a slide is drawn from.
+"""The parameters by which slides of different organs differ.
 
 The numbers are set by eye and by the training images of MoNuSeg (40x, 0.25 um per pixel): nuclei
 per megapixel, median nuclear area and elongation of each organ lie in the range seen there.
@@ -72,7 +72,7 @@ def organs_named(names: Sequence[str]) -> list[Organ]:
     for name in names:
         if name not in ORGANS:
             raise PipelineError(
-                f"params.yaml: dataset.synthetic.organs: no organ {name!r} is drawn; "
+                f"params.yaml: dataset.synthetic.organs: unknown organ {name!r}; "
                 f"choose from {', '.join(ORGANS)}"
             )
     return [ORGANS[name] for name in names]

@@ -1,4 +1,4 @@
-"""One drawn slide, with the outlines of its nuclei."""
+"""One synthetic slide, with the outlines of its nuclei."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ FIRST_CENTRE = 1.0
 
 @dataclass(frozen=True)
 class Slide:
-    """A drawn slide.
+    """A synthetic slide.
 
     Attributes:
         image: (height, width, 3) uint8 RGB.
@@ -43,10 +43,10 @@ def draw_slide(
         height: rows, of 0.25 um each.
         width: columns.
         density: nuclei per area, relative to the organ's own.
-        generator: all that differs between two slides of an organ comes from it.
+        generator: the source of all differences between slides of an organ.
 
     Raises:
-        PipelineError: no such organ.
+        PipelineError: there is no such organ.
     """
     (kind,) = organs_named([organ])
     # A stream for each part: how many numbers one part draws changes no other part.

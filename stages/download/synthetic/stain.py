@@ -1,7 +1,7 @@
 """Haematoxylin, eosin and blood as optical densities, by the law of Beer and Lambert.
 
-Light that passes a stain of concentration c is weakened to I = I0 * 10 ** -(c * v), with one
-number of `v` for each colour (Ruifrok and Johnston, Analytical and Quantitative Cytology and
+Light that passes through a stain of concentration c is weakened to I = I0 * 10 ** -(c * v), with
+one component of v for each colour (Ruifrok and Johnston, Analytical and Quantitative Cytology and
 Histology 23, 2001). The mean directions are those seen in MoNuSeg's training images.
 """
 
@@ -14,7 +14,7 @@ from stages.download.synthetic.noise import Field
 
 Colour = npt.NDArray[np.float32]
 
-# Optical density of red, green and blue by a concentration of 1, before normalisation.
+# Optical density in red, green and blue at a concentration of 1, before normalisation.
 HAEMATOXYLIN = (0.57, 0.74, 0.40)
 EOSIN = (0.17, 0.86, 0.46)
 ERYTHROCYTE = (0.06, 0.72, 0.62)
@@ -28,7 +28,7 @@ class Stain:
     """The colours of a slide.
 
     Attributes:
-        haematoxylin: (3,) optical density of red, green, blue at concentration 1, of length 1.
+        haematoxylin: (3,) optical density in red, green, blue at concentration 1, of length 1.
         eosin: likewise.
         erythrocyte: likewise, of red blood cells.
         light: (3,) brightness where there is no tissue, 0 to 255.

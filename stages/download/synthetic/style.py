@@ -27,7 +27,7 @@ class Style:
         rim: how much darker the edge of a nucleus is.
         softness: blur of a nucleus's edge, sigma in pixels.
         clear: share of cells with clear, foamy cytoplasm.
-        halo: how much paler the cytoplasm about a nucleus is.
+        halo: how much paler the cytoplasm around a nucleus is.
         membrane: eosin of the borders between cells; below 0 the borders are pale.
         grain: contrast of the cytoplasm's texture.
         unevenness: contrast of slow changes of staining and thickness.
@@ -52,9 +52,9 @@ class Style:
 
 
 def draw_style(organ: Organ, generator: np.random.Generator) -> Style:
-    """The style of one slide of an organ, varied more widely than one laboratory's slides are."""
+    """The style of one slide of an organ, varied more widely than in one laboratory."""
     nucleus = float(np.clip(TYPICAL_NUCLEUS * np.exp(generator.normal(0, 0.38)), 0.26, 1.15))
-    # A thick section takes more of both.
+    # A thick section takes up more of both stains.
     thickness = np.sqrt(nucleus / TYPICAL_NUCLEUS)
     eosin = float(np.clip(0.25 * thickness * np.exp(generator.normal(0, 0.35)), 0.07, 0.6))
     return Style(

@@ -1,16 +1,23 @@
 """Tests of `stages.extract.layouts`."""
 
+import io
+import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from monuseg.core.errors import PipelineError
 from stages.extract.archives import Member
-from stages.extract.layouts import Layout, describe_ignored, recognise
+from stages.extract.layouts import Layout, recognise, shown
+
+NOT_READ = zipfile.ZipFile(io.BytesIO(), "w")
 
 
 def members(archive: str, *paths: str) -> list[Member]:
-    return [Member(Path(archive), PurePosixPath(p), i) for i, p in enumerate(paths)]
+    return [
+        Member(Path(archive), PurePosixPath(path), NOT_READ, zipfile.ZipInfo(path))
+        for path in paths
+    ]
 
 
 def table(layout: Layout) -> list[tuple[str, str, str, str]]:
@@ -159,12 +166,14 @@ def test_an_unknown_layout_says_what_is_expected(paths: list[str]) -> None:
         recognise(members("train.zip", *paths))
 
 
-def test_unknown_files_and_nested_zips_are_ignored_and_described() -> None:
+def test_unknown_files_and_nested_zips_are_ignored() -> None:
     layout = recognise(members("train.zip", "a.tif", "a.xml", "inner.zip", "notes.txt"))
     assert len(layout.images) == 1
-    line = describe_ignored(layout.ignored)
-    assert line.startswith("ignored 2 file(s)")
-    assert "train.zip: inner.zip, train.zip: notes.txt" in line
+    assert shown(layout.ignored) == "train.zip: inner.zip, train.zip: notes.txt"
+
+
+def test_of_many_files_the_first_three_are_shown() -> None:
+    assert shown(members("x.zip", *"abcde")) == "x.zip: a, x.zip: b, x.zip: c (and 2 more)"
 
 
 def test_organ_tables_are_found_anywhere() -> None:

@@ -85,6 +85,18 @@ def test_a_damaged_file_is_told_and_not_used(
     assert list(saved.folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("what", ["index", "arrays"])
+def test_no_changed_bit_goes_unnoticed(saved: Checkpoint, what: str) -> None:
+    file = next(saved.folder.glob("*.npz")) if what == "arrays" else saved.folder / INDEX
+    files = {path: path.read_bytes() for path in saved.folder.iterdir()}
+    for place in range(len(files[file])):
+        changed = bytearray(files[file])
+        changed[place] ^= 1 << place % 8
+        for path, content in files.items():
+            path.write_bytes(bytes(changed) if path == file else content)
+        assert Checkpoint(saved.folder, KEY).load() is None
+
+
 def test_missing_arrays_are_told(saved: Checkpoint, capsys: pytest.CaptureFixture[str]) -> None:
     next(saved.folder.glob("*.npz")).unlink()
     assert Checkpoint(saved.folder, KEY).load() is None
