@@ -45,13 +45,14 @@ def archives() -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder with the committed params.yaml and code only, as the current folder.
+    """A project folder with the committed params.yaml, dvc.yaml and code, as the current folder.
 
     Parallel maps run in this process, where a test's own changes count.
     """
     folder = tmp_path / "project"
     folder.mkdir()
-    shutil.copy(ROOT / "params.yaml", folder)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder)
     for package in PACKAGES:
         (folder / package).symlink_to(ROOT / package)
     monkeypatch.chdir(folder)

@@ -200,15 +200,15 @@ def test_a_read_only_folder(stage: Stage, outcomes: dict[str, Outcome]) -> None:
 def test_the_cache_of_downloads(failure: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[f"cache, {failure}"]
     line = line_of(outcome)
-    assert "/cache" in line.partition(": ")[0]
+    assert line.startswith("cache")
     assert ("no space left" if failure == "full" else "read-only") in line.lower()
     assert outcome.outs == []
 
 
 def test_the_lock_of_a_stage(outcomes: dict[str, Outcome]) -> None:
-    # Which the stage takes before anything else, where DVC starts it.
+    # The stage takes it before anything else. A full disk has room for the file, which is empty.
     line = line_of(outcomes["masks, started"])
-    assert line.startswith(".scratch/locks/masks.lock: no space left on its disk; free some")
+    assert line.startswith("data/masks: no space left on its disk; free some")
 
 
 def test_a_training_goes_on_without_its_checkpoint(outcomes: dict[str, Outcome]) -> None:

@@ -243,7 +243,7 @@ def test_dvc_status_says_the_same_of_files(graph: Project) -> None:
     for name in changes:
         file = graph.folder / name
         file.write_text(file.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
-    assert told_by_dvc_status(graph) == {"train@unet", "predict@unet"} | EVALUATION
+    assert told_by_dvc_status(graph) == {"train@unet", "predict@unet", "report"} | EVALUATION
 
 
 # Parameters

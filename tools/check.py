@@ -12,10 +12,10 @@ from typing import Any
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.params import Block, ModelsParams, read_params, shown, validated
+from monuseg.core.params import Block, read_params, shown, validated
 from monuseg.core.paths import PARAMS
 from monuseg.core.settings import Settings
-from monuseg.formats.predictions import BASELINE, ENSEMBLE, row_names
+from monuseg.formats.rows import BASELINE, ENSEMBLE, ModelsParams, row_names
 from monuseg.inference.params import PredictParams
 from monuseg.models.shared.backend import refuse_contradictions
 from monuseg.models.shared.registry import architecture, is_model

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.paths import PER_IMAGE
 from monuseg.formats.manifest import TEST, TRAIN, VALIDATION
+from monuseg.formats.paths import PER_IMAGE
 from monuseg.scoring.intervals import IntervalParams
 from monuseg.scoring.paired import Difference, caution, difference
 from monuseg.scoring.per_image import SCORES, read_scores, values

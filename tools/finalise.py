@@ -13,9 +13,8 @@ from typing import Any
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.params import ModelsParams
-from monuseg.core.paths import PREDICTIONS
-from monuseg.formats.predictions import row_names
+from monuseg.formats.paths import PREDICTIONS
+from monuseg.formats.rows import ModelsParams, row_names
 from monuseg.nuclei.chosen import read_chosen
 from tools.preset import apply
 

@@ -8,7 +8,7 @@ from typing import Any
 from monuseg.core.errors import PipelineError
 from monuseg.core.params import parse_yaml, read_params
 from monuseg.core.paths import PARAMS
-from monuseg.formats.predictions import row_names
+from monuseg.formats.rows import row_names
 from monuseg.models.shared.registry import is_model
 
 DVC_YAML = Path("dvc.yaml")

@@ -9,11 +9,14 @@ what it wrote.
 import argparse
 from pathlib import Path
 
-from monuseg.core import paths
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import read_json, replacing_folder, sha256_of, write_json
-from monuseg.core.params import ModelsParams, read_params, validated
+from monuseg.core.files import replacing_folder, sha256_of
+from monuseg.core.params import read_params, validated
+from monuseg.core.paths import METRICS
+from monuseg.formats import paths
+from monuseg.formats.files import read_json, write_json
+from monuseg.formats.rows import ModelsParams
 from stages.report.reference import ReferenceRun, kept_scores
 from stages.report.rows import read_rows
 
@@ -26,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
     """
     params = read_params()
     models = ModelsParams.load().names
-    rows = read_rows(models, paths.METRICS, paths.DETAIL)
+    rows = read_rows(models, METRICS, paths.DETAIL)
     content = {
         "name": arguments.name,
         "description": arguments.description,

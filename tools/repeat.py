@@ -10,19 +10,19 @@ another output.
 """
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import read_json, write_json, write_text
-from monuseg.core.params import ModelsParams, read_params
+from monuseg.core.files import write_text
+from monuseg.core.params import read_params
 from monuseg.core.paths import METRICS, PARAMS
-from stages.report.reference import INTERVALS
+from monuseg.formats.files import read_json, write_json
+from monuseg.formats.rows import ModelsParams
+from tools import dvc
 from tools.preset import apply, parsed
 
 
@@ -53,19 +53,18 @@ def main(arguments: argparse.Namespace) -> None:
                 continue
             apply(change)
             print(f"{arguments.key}={value}", flush=True)
-            reproduce([f"evaluate@{row}" for row in rows])
+            dvc.reproduce(*(f"evaluate@{row}" for row in rows))
             runs[value] = {row: read_json(METRICS / f"{row}.json") for row in rows}
             spreads = {row: spread([scores[row] for scores in runs.values()]) for row in rows}
             write_json(arguments.output, {**setting, "runs": runs, "spread": spreads})
     finally:
         write_text(PARAMS, before)
-    for row, splits in read_json(arguments.output)["spread"].items():
-        for split, scores in splits.items():
-            for name, found in scores.items():
-                print(
-                    f"{row}, {split}, {name}: {found['mean']:.3f} ± {found['deviation']:.3f} "
-                    f"({found['lowest']:.3f} to {found['highest']:.3f})"
-                )
+    for row, scores in read_json(arguments.output)["spread"].items():
+        for key, found in scores.items():
+            print(
+                f"{row}, {key}: {found['mean']:.3f} ± {found['std']:.3f} "
+                f"({found['min']:.3f} to {found['max']:.3f})"
+            )
 
 
 def done_before(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
@@ -84,45 +83,21 @@ def done_before(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
     return dict(found["runs"])
 
 
-def reproduce(stages: list[str]) -> None:
-    """Bring stages up to date.
-
-    Raises:
-        PipelineError: one failed.
-    """
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=False)
-    if done.returncode:
-        raise PipelineError("dvc repro failed; what it said stands above")
-
-
-def spread(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Of each split and score that all runs have: mean, standard deviation, lowest and highest.
+def spread(runs: list[Any]) -> dict[str, Any]:
+    """Mean, standard deviation, lowest and highest of each score that all runs have.
 
     The ends of intervals over images are no scores of a run, and left out.
 
     Args:
         runs: contents of metrics/ROW.json.
+
+    Returns:
+        By dotted key, as `test.dice`.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for split in runs[0]:
-        if not all(split in one for one in runs):
-            continue
-        names = [
-            name
-            for name in runs[0][split]
-            if all(name in one[split] for one in runs) and name not in INTERVALS
-        ]
-        found[split] = {}
-        for name in names:
-            values = np.array([one[split][name] for one in runs])
-            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-            found[split][name] = {
-                "mean": round(float(values.mean()), 6),
-                "deviation": round(deviation, 6),
-                "lowest": round(float(values.min()), 6),
-                "highest": round(float(values.max()), 6),
-            }
-    return found
+    scores = pd.json_normalize(runs).dropna(axis="columns")
+    scores = scores.loc[:, ~scores.columns.str.endswith(("_lo", "_hi"))]
+    found = scores.agg(["mean", "std", "min", "max"]).fillna(0.0).round(6)
+    return {str(key): values.to_dict() for key, values in found.items()}
 
 
 if __name__ == "__main__":

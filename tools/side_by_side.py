@@ -10,19 +10,18 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.params import ModelsParams
+from monuseg.formats.rows import ModelsParams
+from tools.dvc import DVC
 
 LAST_SHARED_STAGE = "tile"
 
-# Seconds that processes have to end after each signal, and between two looks at them.
-PATIENCE = 3.0
-LOOK = 0.05
+PATIENCE = 3.0  # seconds that processes have to end after each signal
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -43,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
             )
         _check(running)
     except KeyboardInterrupt:
-        _end([process.pid for process in running.values()])
+        _end(running.values())
         raise
 
 
@@ -71,7 +70,7 @@ def gpu_count() -> int:
 def _started(*options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # Else a dvc gives up after 3 s, with its model trained, while another one hashes files.
-        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *options],
+        [*DVC, "--wait-for-lock", "repro", *options],
         env=environment,
         start_new_session=True,  # a group of its own, so that the stage can be signalled too
     )
@@ -84,26 +83,17 @@ def _check(running: dict[str, subprocess.Popen[bytes]]) -> None:
         raise PipelineError(f"{failed[0]} failed; what it said stands above")
 
 
-def _end(groups: list[int]) -> None:
-    """End groups of processes, dvc and its stage, as gently as they let."""
+def _end(running: Iterable[subprocess.Popen[bytes]]) -> None:
+    """End each dvc and its stage, as gently as they let."""
     # DVC waits for its stage on SIGINT and then tidies up its own locks; on SIGTERM it just ends.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        groups = [group for group in groups if _sent(group, number)]
         until = time.monotonic() + PATIENCE
-        while groups and time.monotonic() < until:
-            time.sleep(LOOK)
-            groups = [group for group in groups if _sent(group, 0)]
-
-
-def _sent(group: int, number: int) -> bool:
-    """Send a signal (0: none) to a group; False if none of it is left."""
-    with suppress(ChildProcessError):
-        os.waitpid(group, os.WNOHANG)  # else it would stay as a zombie
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
+        for process in running:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        for process in running:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from monuseg.core.errors import PipelineError, explained
 from monuseg.core.project import enter_project
@@ -34,13 +35,11 @@ def _called() -> str:
     return f"python -m {name.removesuffix('.__main__')}" if specification else name
 
 
-def _make_paths_absolute(arguments: argparse.Namespace) -> None:
-    for name, value in vars(arguments).items():
-        if isinstance(value, Path):
-            setattr(arguments, name, value.absolute())
-        elif isinstance(value, list):
-            made = [one.absolute() if isinstance(one, Path) else one for one in value]
-            setattr(arguments, name, made)
+def _absolute(value: Any) -> Any:
+    """A path among arguments, alone or in a list, from where the command was started."""
+    if isinstance(value, list):
+        return [_absolute(one) for one in value]
+    return value.absolute() if isinstance(value, Path) else value
 
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
@@ -59,7 +58,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     """
     debug = arguments.debug or bool(os.environ.get(DEBUG_VARIABLE))
     try:
-        _make_paths_absolute(arguments)
+        vars(arguments).update({name: _absolute(value) for name, value in vars(arguments).items()})
         enter_project()
         with supervised(), turn_of(stage_of(arguments)):
             main(arguments)

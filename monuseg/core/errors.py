@@ -41,9 +41,11 @@ def explained(error: Exception) -> str:
     if not isinstance(error, OSError) or error.errno is None:
         return _line(str(error))
     said = _SAID.get(error.errno, error.strerror or str(error))
-    file = error.filename if error.filename is not None else "a file that the system does not name"
-    if isinstance(file, bytes):
-        file = file.decode(errors="replace")
+    file = (
+        "a file that the system does not name"
+        if error.filename is None
+        else os.fsdecode(error.filename)
+    )
     return _line(f"{file}: {said}")
 
 

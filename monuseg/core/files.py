@@ -1,18 +1,14 @@
 """Writing files so that what stands under its final name is always whole."""
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from monuseg.core.errors import OF_WRITING
 from monuseg.core.supervision import stop_if_orphaned, uninterrupted
 from monuseg.core.turn import UNFINISHED, prefix
-
-HASH_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -80,20 +76,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON; NaN and infinity are errors, since JSON has neither."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

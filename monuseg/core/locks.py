@@ -47,7 +47,8 @@ def exclusive(path: Path, *, patience: float = 0.0) -> Iterator[None]:
             break
         except (FileNotFoundError, Timeout) as error:
             if path.is_file():
-                raise LockedError(_holder(path)) from error
+                holder = path.read_text(encoding="utf-8", errors="replace").strip()
+                raise LockedError(holder or "unknown") from error
             # Else the holder before removes its folder just now.
         except (OSError, NotImplementedError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
@@ -60,10 +61,3 @@ def exclusive(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _holder(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip() or "unknown"
-    except (OSError, UnicodeDecodeError):
-        return "unknown"

@@ -6,25 +6,25 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any, TypeVar
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals import loky
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.settings import Settings, cores
+from monuseg.core.settings import Settings
 from monuseg.core.supervision import ENDING, uninterrupted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# The result, or the error that was raised in its place.
-Outcome = tuple[Result | None, Exception | None]
-Outcomes = Generator[Outcome[Any], None, None]
+# Of each item the result, or the error that was raised in its place.
+Outcomes = Generator[tuple[Any, Exception | None], None, None]
 
 LOOK = 0.1  # seconds between two looks at the parent
 
@@ -52,10 +52,8 @@ def parallel_map(
         from monuseg.core.remote import on_dask  # only now: it may not be installed
 
         outcomes = on_dask(outcome_of, function, pending, settings.scheduler)
-    elif workers < 2:
-        outcomes = (outcome_of(function, item) for item in pending)
     else:
-        outcomes = _on_processes(function, pending, workers)
+        outcomes = _on_processes(function, pending, max(1, workers))
     shown = tqdm(outcomes, total=len(pending), desc=title, disable=not sys.stderr.isatty())
     results: list[Any] = []
     try:
@@ -69,11 +67,13 @@ def parallel_map(
             "set MONUSEG_WORKERS to fewer"
         ) from error
     finally:
-        outcomes.close()  # ends what is still at work
+        with warnings.catch_warnings():  # joblib counts what it cancels
+            warnings.simplefilter("ignore", UserWarning)
+            outcomes.close()
     return results
 
 
-def outcome_of(function: Callable[[Item], Result], item: Item) -> Outcome[Result]:
+def outcome_of(function: Callable[[Item], Result], item: Item) -> tuple[Any, Exception | None]:
     """What a function makes of an item, errors as values.
 
     Joblib and Dask raise the error that came first in time; the first item's is to be told.
@@ -88,13 +88,13 @@ def outcome_of(function: Callable[[Item], Result], item: Item) -> Outcome[Result
 def _on_processes(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Outcomes:
-    # As many threads in each as this process has: what BLAS sums depends on their number, and must
-    # not depend on that of the workers. Arrays are never shared, so nothing is left in /dev/shm.
+    # One worker is this process. Each has as many threads as it: what BLAS sums depends on their
+    # number. Arrays are never shared, so nothing is left in /dev/shm.
     with parallel_config(
         backend="loky",
         initializer=_begin_as_worker,
         initargs=(os.getpid(),),
-        inner_max_num_threads=cores(),
+        inner_max_num_threads=cpu_count(),
     ):
         parallel = Parallel(
             n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="all", max_nbytes=None

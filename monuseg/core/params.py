@@ -4,9 +4,10 @@ import difflib
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -20,6 +21,12 @@ LARGEST_FILE = 1 << 20  # bytes
 LONGEST_VALUE = 60  # letters of a wrong value that an error shows
 # Seeds beyond this are refused by Keras's random numbers.
 LARGEST_SEED = 2**32 - 1
+# What pydantic says otherwise.
+_SAID = {
+    "missing": "missing; add it",
+    "model_type": "must be a mapping of keys",
+    "invalid_key": "a key must be a word; remove it",
+}
 
 
 class Model(BaseModel):
@@ -68,23 +75,6 @@ class Block(Model):
         return made
 
 
-class ModelsParams(Block):
-    """Key `models`, a list and not a mapping: which models the graph trains.
-
-    Attributes:
-        names: of the models, in the order of the tables.
-    """
-
-    key: ClassVar[str] = "models"
-
-    names: list[str] = Field(min_length=1)
-
-    @classmethod
-    def select(cls, content: dict[str, Any]) -> Any:
-        """The list, under the name that the block gives it."""
-        return {"names": content[cls.key]}
-
-
 def read_params(file: Path = PARAMS) -> dict[str, Any]:
     """The whole of a params file, unvalidated.
 
@@ -107,7 +97,8 @@ def read_params(file: Path = PARAMS) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}, line {mark.line + 1}" if mark else str(file)
         problem = getattr(error, "problem", None) or str(error)
-        raise PipelineError(f"{place}: no valid YAML: {_short(problem)}; mend it") from error
+        said = shorten(problem, 2 * LONGEST_VALUE, placeholder="...")
+        raise PipelineError(f"{place}: no valid YAML: {said}; mend it") from error
     if not isinstance(content, dict):
         found = "nothing" if content is None else type(content).__name__
         raise PipelineError(
@@ -166,54 +157,41 @@ def validated(model: type[Any], content: Any, *, where: str) -> Any:
         errors = error.errors(include_url=False)
         # A misspelt key is also a missing one; what was written says more than what was not.
         errors.sort(key=lambda found: found["type"] != "extra_forbidden")
-        places = [_keys(found["loc"], content) for found in errors]
-        said = [
-            _said(found, errors)
-            for found, place in zip(errors, places, strict=True)
-            if place == places[0]
-        ]
-        problem = " or ".join(dict.fromkeys(said)) + _found(errors[0])
+        places = [_place(found["loc"], content) for found in errors]
+        problems = zip(errors, places, strict=True)
+        said = dict.fromkeys(_said(one, errors) for one, place in problems if place == places[0])
         more = len(set(places)) - 1
-        others = f" (and {more} more)" if more else ""
-        place = ".".join([where, *places[0]])
-        raise PipelineError(f"{place}: {problem}{others}") from error
+        raise PipelineError(
+            f"{where}{places[0]}: {' or '.join(said)}{_found(errors[0])}"
+            + (f" (and {more} more)" if more else "")
+        ) from error
 
 
-def _keys(location: Sequence[int | str], content: Any) -> tuple[str, ...]:
+def _place(location: Sequence[int | str], content: Any) -> str:
     """The part of pydantic's location that leads through `content`; it goes on through types."""
-    keys = []
+    keys = ""
     for key in location:
-        keys.append(str(key))
-        if isinstance(content, dict):
-            content = content.get(key)
-        elif isinstance(content, list) and isinstance(key, int):
-            content = content[key] if key < len(content) else None
-        else:
-            keys.pop()
+        if not isinstance(content, dict | list):
             break
-    return tuple(keys)
+        keys += f".{key}"
+        try:
+            content = content[key]  # type: ignore[index]
+        except LookupError:
+            content = None
+    return keys
 
 
 def _said(found: ErrorDetails, errors: Sequence[ErrorDetails]) -> str:
     """What is wrong and what would be right."""
     *parent, key = found["loc"] or ("",)
-    match found["type"]:
-        case "missing":
-            return "missing; add it"
-        case "extra_forbidden":
-            missing = [
-                str(other["loc"][-1])
-                for other in errors
-                if other["type"] == "missing" and list(other["loc"][:-1]) == parent
-            ]
-            meant = difflib.get_close_matches(str(key), missing, n=1)
-            return f"unknown key; {f'is `{meant[0]}` meant?' if meant else 'remove it'}"
-        case "model_type":
-            return "must be a mapping of keys"
-        case "invalid_key":
-            return "a key must be a word; remove it"
+    if found["type"] == "extra_forbidden":
+        siblings = (one["loc"] for one in errors if one["type"] == "missing")
+        missing = [str(last) for *above, last in siblings if above == parent]
+        meant = difflib.get_close_matches(str(key), missing, n=1)
+        return f"unknown key; {f'is `{meant[0]}` meant?' if meant else 'remove it'}"
     said = found["msg"].removeprefix("Value error, ")
-    return said.replace("Input should", "must").replace("should", "must")
+    said = said.replace("Input should", "must").replace("should", "must")
+    return _SAID.get(found["type"], said)
 
 
 def _found(found: ErrorDetails) -> str:
@@ -232,11 +210,6 @@ def shown(value: Any) -> str:
         return _SHORT.repr(value)
     except ValueError:  # Python writes no number of more than some thousand digits
         return f"a {type(value).__name__} of very many digits"
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 2 * LONGEST_VALUE else f"{text[: 2 * LONGEST_VALUE]}..."
 
 
 _SHORT = reprlib.Repr()

@@ -6,15 +6,17 @@ import importlib.util
 import socket
 import uuid
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 import monuseg
 from monuseg.core.errors import PipelineError
+from monuseg.core.files import write_text
 from monuseg.core.paths import SCRATCH
 
+VARIABLE = "MONUSEG_SCHEDULER"
+ANEW = "start it anew in the project's environment"
 PATIENCE = 5.0  # seconds until a scheduler has answered, and until it has a worker
 
 
@@ -37,59 +39,47 @@ def on_dask(
         from distributed import Client
     except ImportError as error:
         raise PipelineError(
-            "MONUSEG_SCHEDULER is set but Dask is not installed: "
-            "run `pip install distributed`, or unset the variable"
+            f"{VARIABLE}: Dask is not installed; run `pip install distributed`, or unset it"
         ) from error
     try:
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise PipelineError(
-            f"MONUSEG_SCHEDULER: {scheduler}: no scheduler there ({error}); name the address of "
-            "one that runs, as tcp://host:8786, or unset the variable"
+            f"{VARIABLE}: {scheduler}: no scheduler there ({error}); start one, or unset it"
         ) from error
-    seen = SCRATCH.absolute() / f"seen-by-workers-{uuid.uuid4().hex}"
-    seen.parent.mkdir(parents=True, exist_ok=True)
-    seen.touch()
-    checked = functools.partial(_checked, task, function, seen, digest_of_code())
+    code = SCRATCH.absolute() / f"code-{uuid.uuid4().hex}"
+    write_text(code, digest_of_code())
+    checked = functools.partial(_checked, task, function, code)
     try:
         with client:
             client.wait_for_workers(1, timeout=PATIENCE)
             # By a function of Python's own: a task that a worker cannot import would break it.
             found = client.run(importlib.util.find_spec, __name__, on_error="return")
-            lacking = [worker for worker, spec in found.items() if not isinstance(spec, ModuleSpec)]
-            if lacking:
-                raise PipelineError(
-                    f"MONUSEG_SCHEDULER: the Dask worker {lacking[0]} does not have this project's "
-                    "code; start it anew, in the project's environment"
-                )
+            for worker, spec in found.items():
+                if not isinstance(spec, ModuleSpec):
+                    raise PipelineError(f"{VARIABLE}: {worker} lacks this project's code; {ANEW}")
             # Not joblib's Dask backend, which maps in this process where the cluster has one
             # thread. pure=False: functions read files, so equal arguments may mean other contents.
             for future in client.map(checked, items, pure=False):
                 yield future.result()
     except TimeoutError as error:
         raise PipelineError(
-            f"MONUSEG_SCHEDULER: {scheduler} has no worker; start one: dask worker {scheduler}"
+            f"{VARIABLE}: {scheduler} has no worker; start one: dask worker {scheduler}"
         ) from error
     finally:
-        with suppress(OSError):
-            seen.unlink()
+        code.unlink(missing_ok=True)
 
 
-def _checked(
-    task: Callable[..., Any], function: Callable[..., Any], seen: Path, digest: str, item: Any
-) -> Any:
+def _checked(task: Callable[..., Any], function: Callable[..., Any], code: Path, item: Any) -> Any:
     """Do the task, on a worker that has the client's files and code."""
     worker = f"the Dask worker on {socket.gethostname()}"
-    if not seen.exists():
+    if not code.exists():
         return None, PipelineError(
-            f"{worker} does not see {seen.parents[1]}; let all workers share the file system that "
-            "the project lies on"
+            f"{worker} does not see {code.parents[1]}; let workers share the project's file system"
         )
-    if digest_of_code() != digest:
-        return None, PipelineError(
-            f"{worker} runs other code than this project's, {Path(monuseg.__file__).parent}; start "
-            "it anew, in the project's environment"
-        )
+    if code.read_text(encoding="utf-8") != digest_of_code():
+        own = Path(monuseg.__file__).parent
+        return None, PipelineError(f"{worker} runs other code than this project's, {own}; {ANEW}")
     return task(function, item)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from joblib import cpu_count
+
 from monuseg.core.errors import PipelineError
 from monuseg.core.paths import SCRATCH
 
@@ -54,18 +56,12 @@ class Settings:
         return cls(
             archives=Path(archives) if archives else None,
             cache=Path(environment.get("MONUSEG_CACHE") or caches / "monuseg"),
-            workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or cores(),
+            workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or cpu_count(),
             scheduler=environment.get("MONUSEG_SCHEDULER", ""),
             device_index=_whole_number(environment, "MONUSEG_DEVICE_INDEX", 0),
             scratch=Path(environment.get("MONUSEG_SCRATCH") or SCRATCH),
             checkpoint_seconds=_whole_number(environment, "MONUSEG_CHECKPOINT_SECONDS", 0),
         )
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    # The cores this process may use, which in a container are fewer than the machine's.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _whole_number(environment: Mapping[str, str], name: str, least: int) -> int | None:

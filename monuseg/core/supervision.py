@@ -7,11 +7,10 @@ started watches the dvc process itself, and ends with it.
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +21,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 DVC_STAGE = "DVC_STAGE"  # set by DVC for the commands that it starts
 DVC_NAMES = ("python", "pypy", "dvc", ".dvc")  # how the name of a process that runs dvc may begin
-REAPERS = ("systemd", "launchd")  # what may adopt an orphan besides process 1
+ORPHANED = "dvc, which started this stage, has ended"
 SHELLS = ("sh", "bash", "dash", "zsh", "fish", "ksh")
 
 # Seconds. How often dvc is looked for; how long an orderly end may take after a signal (code in C++
@@ -55,13 +54,9 @@ def supervised() -> Iterator[None]:
     So what is unfinished is removed on the way out. A second signal, or an end that takes too long,
     ends the process at once. A signal that is ignored, as by `nohup`, stays ignored.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only there Python runs handlers
-        return
-    global _parents, _supervisor
-    _parents = Parents.of_this_process() if os.environ.get(DVC_STAGE) else None
-    _supervisor = supervisor = _Supervisor(_parents)
-    supervisor.start()
+    global _dvc, _supervisor
+    _dvc = Dvc() if os.environ.get(DVC_STAGE) else None
+    _supervisor = supervisor = _Supervisor()
     try:
         yield
     except BaseException as error:
@@ -74,7 +69,7 @@ def supervised() -> Iterator[None]:
         # After an interruption the watch goes on, lest the interpreter's end takes too long.
         if supervisor.interruption is None:
             supervisor.stop()
-        _parents = _supervisor = None
+        _dvc = _supervisor = None
 
 
 @contextmanager
@@ -93,48 +88,32 @@ def uninterrupted() -> Iterator[None]:
             raise supervisor.interruption
 
 
-class Parents:
-    """The processes between dvc and this one, and dvc.
+class Dvc:
+    """The dvc that started this stage, if it has not ended.
 
     DVC runs a stage as `$SHELL -c "python -m stages.X"`; many shells replace themselves by the
     command then, others stay in between.
-
-    Args:
-        pids: from this process's parent to dvc; none if dvc has ended.
     """
 
-    def __init__(self, pids: list[int]) -> None:
-        self._pids = pids
-
-    @classmethod
-    def of_this_process(cls) -> "Parents":
-        """As they are now; none if dvc has ended already."""
-        pids = [os.getppid()]
+    def __init__(self) -> None:
+        self._parent = os.getppid()
+        self._process: psutil.Process | None = None
         shells = {*SHELLS, Path(os.environ.get("SHELL") or SHELLS[0]).name}
-        try:
-            while (process := psutil.Process(pids[-1])).name() in shells:
-                pids.append(process.ppid())
-            name = process.name().lower()
-        except psutil.Error:
-            return cls([])
-        # Process 1 adopts what has lost its parent; in a container it may be dvc itself.
-        adopted = pids[-1] <= 1 or name in REAPERS
-        return cls([] if adopted and not name.startswith(DVC_NAMES) else pids)
+        with suppress(psutil.Error):
+            found = next(one for one in psutil.Process().parents() if one.name() not in shells)
+            # Else it has ended, and this process was adopted.
+            if found.name().lower().startswith(DVC_NAMES):
+                self._process = found
 
     def alive(self) -> bool:
-        """Whether dvc is still there: a process whose parent ends gets another parent."""
-        if not self._pids or os.getppid() != self._pids[0]:
-            return False
-        try:
-            return all(
-                psutil.Process(pid).ppid() == parent
-                for pid, parent in zip(self._pids, self._pids[1:], strict=False)
-            )
-        except psutil.Error:
-            return False
+        """Whether it is still there: a process whose parent ends gets another parent."""
+        with suppress(psutil.Error):
+            if self._process is not None and os.getppid() == self._parent:
+                return bool(self._process.status() != psutil.STATUS_ZOMBIE)
+        return False
 
 
-_parents: Parents | None = None
+_dvc: Dvc | None = None
 _supervisor: "_Supervisor | None" = None
 
 
@@ -144,28 +123,21 @@ def stop_if_orphaned() -> None:
     Raises:
         Interrupted: dvc started this stage, and has ended.
     """
-    if _parents is not None and not _parents.alive():
-        raise Interrupted(_Supervisor.ORPHANED, signal.SIGTERM)
+    if _dvc is not None and not _dvc.alive():
+        raise Interrupted(ORPHANED, signal.SIGTERM)
 
 
 class _Supervisor:
     """Handlers of signals, and a thread that outlasts a main thread busy in C++."""
 
-    ORPHANED = "dvc, which started this stage, has ended"
-
-    def __init__(self, parents: Parents | None) -> None:
+    def __init__(self) -> None:
         self.interruption: Interrupted | None = None
         self.put_off = False
-        self._parents = parents
-        self._reason: str | None = None
-        self._began: float | None = None
-        self._deadline = float("inf")
+        self._began = self._deadline = float("inf")
         self._status = 0
         self._before: dict[signal.Signals, Any] = {}
         # The interpreter writes a signal's number there at once, whatever the main thread does.
         self._numbers, self._wakeup = os.pipe()
-
-    def start(self) -> None:
         os.set_blocking(self._wakeup, False)
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         for number in ENDING:
@@ -181,8 +153,9 @@ class _Supervisor:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.interruption is None:
-            reason = self._reason or f"interrupted by {signal.Signals(number).name}"
-            self.interruption = Interrupted(reason, number)
+            orphaned = _dvc is not None and not _dvc.alive()
+            said = ORPHANED if orphaned else f"interrupted by {signal.Signals(number).name}"
+            self.interruption = Interrupted(said, number)
             if not self.put_off:
                 raise self.interruption
 
@@ -194,30 +167,17 @@ class _Supervisor:
                     os.close(self._numbers)
                     return
                 for number in numbers:
-                    self._signalled(number)
-            if self._parents is not None and self._began is None and not self._parents.alive():
-                self._orphaned()
+                    self._end(number, PATIENCE)
+            if not self._status and _dvc is not None and not _dvc.alive():
+                self._end(signal.SIGTERM, ORPHANS_PATIENCE)
+                os.kill(os.getpid(), signal.SIGTERM)
             if time.monotonic() > self._deadline:
                 os._exit(self._status)
 
-    def _signalled(self, number: int) -> None:
-        if number not in self._before:
-            return
+    def _end(self, number: int, patience: float) -> None:
+        """Set the deadline of an orderly end; a second signal is one at once."""
         now = time.monotonic()
-        if self._began is None:
-            self._began = now
-            self._deadline = now + PATIENCE
-            self._status = 128 + number
+        if not self._status:
+            self._began, self._deadline, self._status = now, now + patience, 128 + number
         elif now - self._began > SAME_SIGNAL:
             os._exit(128 + number)
-
-    def _orphaned(self) -> None:
-        self._reason = self.ORPHANED
-        self._began = time.monotonic()
-        self._deadline = self._began + ORPHANS_PATIENCE
-        self._status = 128 + signal.SIGTERM
-        main = threading.main_thread().ident
-        if main is not None and signal.SIGTERM in self._before:
-            signal.pthread_kill(main, signal.SIGTERM)
-        else:
-            print(f"error: {self.ORPHANED}", file=sys.stderr)

@@ -49,28 +49,19 @@ def turn_of(stage: str | None) -> Iterator[None]:
     if stage is None or not PARAMS.is_file():
         yield
         return
-    with _waited_for(stage):
+    lock = LOCKS / f"{stage}.lock"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(lock, patience=SAID_AFTER))
+        except LockedError as error:
+            print(f"{stage}: waiting for process {error.holder} to end", file=sys.stderr)
+            stack.enter_context(exclusive(lock, patience=-1))
         _stage = stage
         try:
             _remove_leftovers()
             yield
         finally:
             _stage = None
-
-
-@contextmanager
-def _waited_for(stage: str) -> Iterator[None]:
-    lock = LOCKS / f"{stage}.lock"
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive(lock, patience=SAID_AFTER))
-        except LockedError as error:
-            print(
-                f"{stage}: waiting for process {error.holder}, which runs it too, to end",
-                file=sys.stderr,
-            )
-            stack.enter_context(exclusive(lock, patience=-1))
-        yield
 
 
 def prefix() -> str:

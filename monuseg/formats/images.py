@@ -12,7 +12,7 @@ from monuseg.core.errors import PipelineError
 
 RGB = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint16]
-# What OpenCV has to say of damaged files would stand beside the one line that an error is.
+# OpenCV's own messages about damaged files would clutter the one line of an error.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 LABELS_MAX = int(np.iinfo(np.uint16).max)
@@ -23,14 +23,14 @@ def decode_image(content: bytes, *, name: str) -> npt.NDArray[np.generic]:
 
     Args:
         content: the file's bytes.
-        name: what an error calls the file.
+        name: what an error message calls the file.
 
     Raises:
         PipelineError: OpenCV cannot decode it.
     """
     try:
         decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # what is empty, or larger than OpenCV takes
+    except cv2.error:  # an empty file, or one too large for OpenCV
         decoded = None
     if decoded is None:
         raise PipelineError(f"{name}: not a readable image; fetch or export it again")
@@ -38,17 +38,17 @@ def decode_image(content: bytes, *, name: str) -> npt.NDArray[np.generic]:
 
 
 def read_rgb(path: Path) -> RGB:
-    """An image of data/raw as (height, width, 3) uint8 RGB.
+    """Read an image of data/raw as (height, width, 3) uint8 RGB.
 
-    Stage extract has refused all but 8-bit RGB, opaque palettes and full opacity, which lose
-    nothing on the way to RGB.
+    Stage extract lets through only 8-bit RGB, opaque palettes and fully opaque RGBA, which convert
+    to RGB without loss.
 
     Raises:
-        PipelineError: it cannot be decoded, or is no such image.
+        PipelineError: it cannot be decoded, or is of another kind.
     """
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # of tags that say nothing about pixels
+            warnings.simplefilter("ignore")  # about tags that do not concern pixels
             if image.mode in ("RGB", "RGBA", "P"):
                 return np.array(image.convert("RGB"))
             found = image.mode
@@ -60,7 +60,7 @@ def read_rgb(path: Path) -> RGB:
 
 
 def read_labels(path: Path) -> Labels:
-    """A label map as (height, width) uint16: 0 background, 1..n nuclei.
+    """Read a label map as (height, width) uint16: 0 background, 1..n nuclei.
 
     Raises:
         PipelineError: it cannot be decoded, or is not 16-bit with one channel.
@@ -75,7 +75,7 @@ def read_labels(path: Path) -> Labels:
 
 
 def write_rgb(path: Path, image: RGB) -> None:
-    """Write (height, width, 3) uint8 RGB in the format of the path's suffix, losslessly."""
+    """Write (height, width, 3) uint8 RGB losslessly, in the format that the suffix names."""
     _write(path, np.ascontiguousarray(image[..., ::-1]))
 
 

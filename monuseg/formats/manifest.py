@@ -1,4 +1,4 @@
-"""The tables that say which images there are (manifest) and what each is for (splits)."""
+"""The tables of all images (manifest) and of what each image is for (splits)."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,11 +27,12 @@ class ImageRecord:
 
     Attributes:
         id: the image's name without suffix, unique in the data set.
-        organ: lower case; "unknown" where nothing tells it.
-        part: which of the archives' two parts it came in.
+        organ: lower case; "unknown" if it is not known.
+        part: which of the archives' two parts it comes from.
         um_per_pixel: micrometres per pixel.
         annotation: "aperio-xml" (`<id>.xml`) or "binary-mask" (`<id>.mask.png`; its nuclei are
-            connected components, so touching ones are one, and scores of nuclei mean nothing).
+            connected components, so touching nuclei count as one and scores of nuclei mean
+            nothing).
         sha256: of `<id>.tif`.
         annotation_sha256: of the annotation file.
     """
@@ -68,7 +69,7 @@ Record = TypeVar("Record", ImageRecord, SplitRecord)
 
 
 def write_records(path: Path, records: list[Record]) -> None:
-    """Write a table of records, a row each in the given order."""
+    """Write a table of records, one row each, in the given order."""
     with replacing(path) as temporary:
         pd.DataFrame([asdict(record) for record in records]).to_csv(
             temporary, index=False, lineterminator="\n"
@@ -76,7 +77,7 @@ def write_records(path: Path, records: list[Record]) -> None:
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
-    """Read a table written by `write_records`.
+    """Read a table that `write_records` wrote.
 
     Raises:
         PipelineError: the table is damaged, or lacks a column that `kind` has.
@@ -84,7 +85,7 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     try:
         # No conversion by pandas: an id or organ may look like a number or like "NA".
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:  # pandas' own errors are kinds of it
+    except ValueError as error:  # pandas' own errors are subclasses
         raise PipelineError(f"{path}: {error}; delete it and run `dvc repro`") from error
     names = [field.name for field in fields(kind)]
     missing = [name for name in names if name not in table.columns]

@@ -1,7 +1,6 @@
-"""The format of a predictions folder: a float16 array per image, and what its channels are."""
+"""The format of a predictions folder: one float16 array per image, and its channels' names."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,25 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import read_json, write_json
-from monuseg.formats.arrays import write_array
+from monuseg.formats.files import read_json, write_array, write_json
 
 Probabilities = npt.NDArray[np.float16]
 
-# Rows beside the models': their mean, and the baseline that every model must beat.
-ENSEMBLE = "ensemble"
-BASELINE = "otsu"
 
 OUTPUT = "output.json"
 NUCLEUS = "nucleus"  # the first class of every predictions folder
-# Classes that a network may have besides; `stages.train.targets` says what they are.
+# Further classes that a network may have; `stages.train.targets` defines them.
 BOUNDARY = "boundary"
 DISTANCE = "distance"
-
-
-def row_names(models: Sequence[str]) -> list[str]:
-    """The rows that are predicted and scored: the models, their mean, and the baseline."""
-    return [*models, ENSEMBLE, BASELINE]
 
 
 @dataclass(frozen=True)
@@ -36,7 +26,7 @@ class Output:
 
     Attributes:
         classes: names of the channels in order; the first is "nucleus".
-        probabilities: False where the values are a hard 0/1 mask, of which no threshold can be
+        probabilities: False if the values are a hard 0/1 mask, for which no threshold can be
             chosen and no calibration measured.
     """
 
@@ -45,7 +35,7 @@ class Output:
 
 
 def write_output(folder: Path, classes: list[str], *, probabilities: bool) -> None:
-    """Say in a predictions folder what its arrays hold.
+    """Record in a predictions folder what its arrays hold.
 
     Raises:
         ValueError: the first class is not "nucleus".
@@ -56,10 +46,11 @@ def write_output(folder: Path, classes: list[str], *, probabilities: bool) -> No
 
 
 def read_output(folder: Path) -> Output:
-    """What the arrays of a predictions folder hold.
+    """Read what the arrays of a predictions folder hold.
 
     Raises:
-        PipelineError: the folder or its output.json is missing or not as `write_output` makes it.
+        PipelineError: the folder or its output.json is missing, or differs from what `write_output`
+            writes.
     """
     path = folder / OUTPUT
     try:
@@ -69,15 +60,14 @@ def read_output(folder: Path) -> Output:
             f"{path} is missing; run the stage that predicts {folder.name!r} first"
         ) from error
     except json.JSONDecodeError as error:
-        raise PipelineError(f"{path} is no valid JSON ({error}); {_remedy(folder)}") from error
+        raise PipelineError(f"{path} is not valid JSON ({error}); {_remedy(folder)}") from error
     match content:
         case {"classes": [str(first), *rest], "probabilities": bool(probabilities)} if (
             first == NUCLEUS and all(isinstance(name, str) for name in rest)
         ):
             return Output((first, *rest), probabilities)
     raise PipelineError(
-        f"{path}: expected `classes`, of which the first is {NUCLEUS!r}, and `probabilities`; "
-        f"{_remedy(folder)}"
+        f"{path}: expected `classes`, {NUCLEUS!r} first, and `probabilities`; {_remedy(folder)}"
     )
 
 
@@ -90,7 +80,7 @@ def write_probabilities(folder: Path, image: str, probabilities: npt.NDArray[np.
         probabilities: (height, width, classes) in 0..1.
 
     Raises:
-        ValueError: the array has not three axes.
+        ValueError: the array does not have three axes.
     """
     if probabilities.ndim != 3:
         raise ValueError(f"expected (height, width, classes), found shape {probabilities.shape}")
@@ -99,7 +89,7 @@ def write_probabilities(folder: Path, image: str, probabilities: npt.NDArray[np.
 
 
 def read_probabilities(folder: Path, image: str) -> Probabilities:
-    """The probabilities of one image, memory-mapped: (height, width, classes) float16.
+    """Open the probabilities of one image, memory-mapped: (height, width, classes) float16.
 
     Raises:
         PipelineError: the file is missing, damaged, or of another type or number of axes.
@@ -110,7 +100,7 @@ def read_probabilities(folder: Path, image: str) -> Probabilities:
     except FileNotFoundError as error:
         raise PipelineError(f"{path} is missing; {_remedy(folder)}") from error
     except (ValueError, EOFError) as error:
-        raise PipelineError(f"{path} is no readable array ({error}); {_remedy(folder)}") from error
+        raise PipelineError(f"{path} is unreadable ({error}); {_remedy(folder)}") from error
     if array.dtype != np.float16 or array.ndim != 3:
         raise PipelineError(
             f"{path}: expected float16 (height, width, classes), found {array.dtype} of shape "

@@ -1,7 +1,7 @@
-"""The challenge's images: which organ each shows, and what each is for in the protocols in print.
+"""The challenge's images: the organ that each shows, and its part in the published protocols.
 
 Sources: Kumar et al. 2020 (IEEE TMI 39:1380) and monuseg.grand-challenge.org for the challenge's 30
-training and 14 test images; Kumar et al. 2017 (IEEE TMI 36:1550) for 16 and 14 within the 30.
+training and 14 test images; Kumar et al. 2017 (IEEE TMI 36:1550) for the 16 and 14 of those 30.
 """
 
 import re
@@ -37,7 +37,7 @@ _TEST_BY_ORGAN = {
     "colon": ["A6-6782"],
     "brain": ["FG-A4MU", "HT-8564"],
 }
-# Of these organs the `kumar` protocol trains on the first four images in the order above.
+# The `kumar` protocol trains on the first four images, in the order above, of these organs.
 KUMAR_TRAIN_ORGANS = ("breast", "kidney", "liver", "prostate")
 KUMAR_TRAIN_PER_ORGAN = 4
 
@@ -46,7 +46,7 @@ def _organ_by_id(by_organ: dict[str, list[str]]) -> dict[str, str]:
     return {f"TCGA-{short}": organ for organ, shorts in by_organ.items() for short in shorts}
 
 
-# Patient's id -> organ.
+# Organs by patient.
 CHALLENGE_TRAIN = _organ_by_id(_TRAIN_BY_ORGAN)
 CHALLENGE_TEST = _organ_by_id(_TEST_BY_ORGAN)
 KUMAR_TRAIN = _organ_by_id(
@@ -75,19 +75,19 @@ def challenge_part_of(image_id: str) -> Part | None:
 
 
 def assign(records: list[ImageRecord], protocol: Protocol) -> dict[str, Part]:
-    """What each image is for.
+    """Assign images to the training and test parts of a protocol.
 
     Args:
         records: of the manifest.
         protocol: "archive" keeps the archives' own parts; "challenge" trains on 30 images and tests
-            on 14; "kumar" trains on 16 of those 30 and tests on the other 14 of them.
+            on 14; "kumar" trains on 16 of those 30 and tests on the other 14.
 
     Returns:
-        Id to part, in the order of `records`. Images that the protocol does not name are left out,
+        Parts by id, in the order of `records`. Images that the protocol does not name are left out,
         with a line on standard error.
 
     Raises:
-        PipelineError: an image that the protocol names is missing or there twice.
+        PipelineError: an image that the protocol names is missing or present twice.
     """
     if protocol == "archive":
         return {record.id: record.part for record in records}
@@ -103,7 +103,7 @@ def assign(records: list[ImageRecord], protocol: Protocol) -> dict[str, Part]:
             continue
         if patient in found:
             raise PipelineError(
-                f"{record.id} and {found[patient]} are of one patient, of whom protocol "
+                f"{record.id} and {found[patient]} are from one patient, of whom protocol "
                 f"`{protocol}` has one image; remove one, or set tile.protocol to `archive`"
             )
         found[patient] = record.id

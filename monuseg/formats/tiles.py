@@ -1,4 +1,4 @@
-"""The layout of data/tiles/<split>/: padded arrays of whole images, and windows on them."""
+"""The layout of `data/tiles/<split>/`: padded arrays of whole images, and windows on them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from monuseg.core.errors import PipelineError
-from monuseg.formats.arrays import write_array
+from monuseg.formats.files import write_array
 from monuseg.formats.images import RGB, Labels
 
 Pixel = TypeVar("Pixel", bound=np.generic)
@@ -19,10 +19,10 @@ COLUMNS = ["image", "organ", "um_per_pixel", "y", "x", "height", "width", "nucle
 
 
 def window_starts(length: int, size: int, stride: int) -> list[int]:
-    """Where windows start along an axis so that each pixel is in one.
+    """Where windows must start along an axis to cover every pixel.
 
-    They are `stride` apart; the last one is moved back so that it ends where the axis does. An
-    axis shorter than `size` has one window, from 0, which reaches into the padding.
+    They are `stride` apart; the last one is moved back to end where the axis does. An axis
+    shorter than `size` has one window, from 0, which reaches into the padding.
     """
     last = max(length - size, 0)
     return [*range(0, last, stride), last] if last else [0]
@@ -49,8 +49,8 @@ def tile_rows(
         stride: distance between windows.
 
     Returns:
-        A row a window: y and x of its upper left pixel, height and width of its part that lies in
-        the image (the rest is padding), and how many nuclei it shows at least a pixel of.
+        One row per window: y and x of its upper left pixel, height and width of its part that lies
+        in the image (the rest is padding), and the number of nuclei with a pixel in it.
     """
     height, width = labels.shape
     rows: list[dict[str, object]] = []
@@ -74,7 +74,7 @@ class TiledImage:
     """An image of a split, memory-mapped.
 
     Attributes:
-        id: the image's.
+        id: of the image.
         um_per_pixel: its resolution.
         height: of the image, without padding.
         width: of the image, without padding.
@@ -95,7 +95,7 @@ class TiledImage:
 
 
 def read_tiles(folder: Path) -> list[TiledImage]:
-    """The images of a split, in the order of its index; none if the split is empty.
+    """Open the images of a split, in the order of its index; none if the split is empty.
 
     Raises:
         PipelineError: the folder has no index.

@@ -11,11 +11,11 @@ from monuseg.models.shared.scaling import SCALINGS
 
 
 def forward_of(model: Any, scaling: str) -> Forward:
-    """What applies `model` to (windows, height, width, 3) uint8 and returns sigmoid probabilities.
+    """A function from (windows, height, width, 3) uint8 pixels to the model's probabilities.
 
     Args:
-        model: a Keras model with logits out.
-        scaling: how its inputs are made of pixels; see `monuseg.models.shared.scaling`.
+        model: a Keras model that returns logits; their sigmoids are the probabilities.
+        scaling: how pixels become its inputs; see `monuseg.models.shared.scaling`.
     """
     scale = SCALINGS[scaling]
 

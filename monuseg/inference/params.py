@@ -15,8 +15,8 @@ class PredictParams(RuntimeParams):
         overlap: pixels that neighbouring windows share; at most half a window.
         batch_size: windows that go through the model together.
         flips: average over the image and its flips along each axis and both.
-        rotations: average over the quarter turns of these too, eight views in all.
-        scales: average over these sizes of the image, relative to its own.
+        rotations: average over the quarter turns of all these too, eight views in total.
+        scales: average over copies of the image of these sizes, relative to its own.
     """
 
     key: ClassVar[str] = "predict"

@@ -22,7 +22,7 @@ def predict_image(
     divisor: int,
     batch_size: int = 1,
 ) -> Floats:
-    """The probabilities of each pixel of an image.
+    """Predict the probabilities of each pixel of an image.
 
     An image that fits in one window goes through at once. A larger one is covered by windows whose
     predictions are averaged with weights that fall off linearly over the overlap, so that pixels
@@ -33,14 +33,14 @@ def predict_image(
         image: (height, width, 3).
         window: side of a window in pixels; rounded up to a multiple of `divisor`.
         overlap: pixels that neighbouring windows share, below `window`.
-        divisor: of the height and width of what `forward` takes; missing pixels are mirrored.
-        batch_size: windows a call of `forward`.
+        divisor: must divide height and width of a window; missing pixels are mirrored.
+        batch_size: windows per call of `forward`.
 
     Returns:
         (height, width, classes).
     """
     height, width = image.shape[:2]
-    # One shape for all windows: a backend compiles the model anew for each.
+    # One shape for all windows: a backend compiles the model anew for each shape.
     rows, columns = (min(_up_to(window, divisor), _up_to(n, divisor)) for n in (height, width))
     places = [
         (y, x)

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean prediction of an image turned, mirrored and rescaled."""
+"""Test-time augmentation: the mean prediction over turned, mirrored and rescaled copies."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,13 +25,13 @@ TURNED = list(product(range(4), (False, True)))
 def predict_augmented(
     forward: Forward, image: Pixels, params: PredictParams, *, divisor: int
 ) -> Floats:
-    """The probabilities of each pixel of an image, as the block `predict` says.
+    """Predict the probabilities of each pixel of an image, as block `predict` says.
 
     Args:
         forward: the model.
         image: (height, width, 3).
         params: windows and views.
-        divisor: of the model's input.
+        divisor: must divide height and width of the model's input.
 
     Returns:
         (height, width, classes).
@@ -49,7 +49,7 @@ def predict_augmented(
 
 
 def views_of(*, flips: bool, rotations: bool) -> list[tuple[int, bool]]:
-    """The (quarter turns, mirrored) to average over: the upright one, its flips, or all eight."""
+    """The (quarter turns, mirrored) to average over: upright alone, with flips, or all eight."""
     if rotations:
         return TURNED
     return FLIPPED if flips else UPRIGHT
@@ -62,12 +62,12 @@ def mean_over_views(
     views: Sequence[tuple[int, bool]],
     scales: Sequence[float],
 ) -> Floats:
-    """The mean over all views and scales, each brought back to the image's own pixels.
+    """The mean over all views and scales, each mapped back to the image's own pixels.
 
     Args:
-        predict: what predicts one whole image.
+        predict: predicts one whole image.
         image: (height, width, 3).
-        views: of `views_of`.
+        views: from `views_of`.
         scales: sizes of the image relative to its own.
 
     Returns:

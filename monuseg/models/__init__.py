@@ -1,1 +1,1 @@
-"""The networks, a folder each, and what they share."""
+"""The networks, one folder each, and what they share."""

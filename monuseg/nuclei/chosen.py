@@ -1,15 +1,15 @@
-"""Reading data/predictions/<row>.json: the settings that stage evaluate chose for a row."""
+"""Reading `data/predictions/<row>.json`: the settings that stage evaluate chose for a row."""
 
 from pathlib import Path
 from typing import Any
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import read_json
+from monuseg.formats.files import read_json
 from monuseg.nuclei.watershed import NucleiSettings
 
 
 def read_chosen(folder: Path, row: str) -> tuple[NucleiSettings, dict[str, str]]:
-    """The settings of a row.
+    """Read the settings of a row.
 
     Args:
         folder: of the predictions.
@@ -19,7 +19,7 @@ def read_chosen(folder: Path, row: str) -> tuple[NucleiSettings, dict[str, str]]
         The settings, and on which images `threshold` and `nuclei` were chosen.
 
     Raises:
-        PipelineError: it has not been evaluated.
+        PipelineError: the row has not been evaluated.
     """
     path = folder / f"{row}.json"
     if not path.is_file():

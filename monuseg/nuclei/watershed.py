@@ -1,4 +1,4 @@
-"""From the maps that a network predicts to single nuclei."""
+"""From the maps that a network predicts to individual nuclei."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
 # What shows where one nucleus ends and the next begins: the shape of the mask, or an output that
-# the network learned for it. Named as the class that each needs; "shape" needs none.
+# the network learned for it. Each is named after the class that it needs; "shape" needs none.
 Separation = Literal["shape", "boundary", "distance"]
 
 # Two pixels that meet only at a corner are not connected in a nucleus, but are in the background.
 EDGES = ndimage.generate_binary_structure(2, 1)
 EDGES_AND_CORNERS = ndimage.generate_binary_structure(2, 2)
 
-# Pixels. A pale nucleus is dark at its rim and has a hole in its middle; a ring of nuclei round a
+# In pixels. The mask of a pale nucleus, dark only at its rim, has a hole; a ring of nuclei around a
 # lumen or stroma has a larger one. Closing those too costs 0.005 AJI on the classical masks.
 LARGEST_HOLE = 200
 
@@ -36,15 +36,15 @@ class NucleiSettings:
     """How nuclei are told apart.
 
     Attributes:
-        threshold: of P(nucleus); a pixel at it is in.
-        smoothing: sigma in pixels of the Gaussian on the map whose hills are the nuclei: the
-            distance to the background by "shape", else what the network learned.
-        min_distance: by "shape" the centres of two nuclei that touch are farther apart, in pixels.
+        threshold: of P(nucleus); a pixel that reaches it belongs to a nucleus.
+        smoothing: sigma in pixels of the Gaussian on the map whose hills are the nuclei: with
+            "shape" the distance to the background, otherwise an output of the network.
+        min_distance: with "shape", centres of touching nuclei are farther apart, in pixels.
         min_area: nuclei of fewer pixels are dropped.
         min_probability: nuclei whose mean P(nucleus) is lower are dropped.
         separation: see `Separation`.
-        marker_threshold: by "boundary" and "distance" each connected part of the map above it is
-            one nucleus.
+        marker_threshold: with "boundary" and "distance", each connected part of the map that
+            reaches it is one nucleus.
     """
 
     threshold: float
@@ -62,14 +62,14 @@ def above(probability: npt.NDArray[np.floating], threshold: float) -> Mask:
 
 
 def separations(classes: Sequence[str]) -> list[Separation]:
-    """The ways of telling nuclei apart that a network of these outputs allows."""
+    """The ways of telling nuclei apart that a network with these outputs allows."""
     return [name for name in get_args(Separation) if name == "shape" or name in classes]
 
 
 def nuclei_from_predictions(
     predictions: npt.NDArray[np.floating], classes: Sequence[str], settings: NucleiSettings
 ) -> Labels:
-    """Label the nuclei of one image by a watershed from one marker each.
+    """Label the nuclei of one image by a watershed from one marker per nucleus.
 
     Args:
         predictions: (height, width, classes).
@@ -77,7 +77,7 @@ def nuclei_from_predictions(
         settings: see `NucleiSettings`.
 
     Returns:
-        (height, width) uint16 labels 1..n without gaps, each one connected; 0 is background.
+        (height, width) uint16 labels 1..n without gaps, each nucleus connected; 0 is background.
 
     Raises:
         PipelineError: the settings need a class that is not there, or there are more nuclei than a
@@ -103,7 +103,7 @@ def nuclei_from_predictions(
 
 
 def filled(mask: Mask, largest: int = LARGEST_HOLE) -> Mask:
-    """The mask with its holes of up to `largest` pixels closed, but none that meets the border."""
+    """Close holes of up to `largest` pixels, except those that touch the border."""
     background, _ = ndimage.label(~mask, EDGES_AND_CORNERS)
     hole = np.bincount(background.ravel()) <= largest
     hole[0] = False  # 0 is the mask itself
@@ -113,7 +113,7 @@ def filled(mask: Mask, largest: int = LARGEST_HOLE) -> Mask:
 
 
 def without_small(mask: Mask, min_area: int) -> Mask:
-    """The mask without its connected objects of fewer than `min_area` pixels."""
+    """Drop connected objects of fewer than `min_area` pixels."""
     objects, _ = ndimage.label(mask, EDGES)
     kept = np.bincount(objects.ravel()) >= min_area
     kept[0] = False
@@ -123,18 +123,18 @@ def without_small(mask: Mask, min_area: int) -> Mask:
 def certain(
     labels: Labels, probability: npt.NDArray[np.floating], min_probability: float
 ) -> Labels:
-    """The nuclei that are certain enough as a whole.
+    """Drop nuclei of low mean probability.
 
-    A threshold decides pixel by pixel, and between "nucleus" and "nothing" of half of them lie
-    pale smears just above it, which are no nuclei more often than they are.
+    A threshold decides pixel by pixel, so a pale smear just above it passes, although it is more
+    often a false positive than a nucleus.
 
     Args:
         labels: (height, width) 1..n without gaps.
         probability: (height, width) P(nucleus).
-        min_probability: a nucleus of a lower mean is dropped; 0 keeps all.
+        min_probability: a nucleus with a lower mean is dropped; 0 keeps all.
 
     Returns:
-        The others, numbered 1..m in their order.
+        The others, renumbered 1..m in the same order.
     """
     if not min_probability:
         return labels
@@ -144,7 +144,7 @@ def certain(
 
 
 def _hills(mask: Mask, maps: dict[str, npt.NDArray[np.floating]], separation: Separation) -> Floats:
-    """A map that is high in the middle of each nucleus and low between two."""
+    """A map that is high in the middle of each nucleus and low between neighbours."""
     if separation == "shape":
         return _distance_to_background(mask)
     if separation == DISTANCE:
@@ -154,9 +154,9 @@ def _hills(mask: Mask, maps: dict[str, npt.NDArray[np.floating]], separation: Se
 
 
 def _summits(hills: Floats, mask: Mask, threshold: float) -> npt.NDArray[np.int32]:
-    """Each connected part of the mask above a threshold, numbered.
+    """Number the connected parts of the mask that reach a threshold.
 
-    An object none of which is above it becomes a marker as a whole.
+    An object of which no pixel reaches it becomes a marker as a whole.
     """
     markers, count = ndimage.label(mask & (hills >= np.float32(threshold)), EDGES)
     objects, _ = ndimage.label(mask, EDGES)
@@ -170,24 +170,24 @@ def _distance_to_background(mask: Mask) -> Floats:
     """The Euclidean distance of every pixel to the nearest one outside the mask, in pixels."""
     # The frame stands for background beyond the image: a nucleus cut by the border gets its centre
     # inside, and a mask without any background has a distance too.
-    # Not OpenCV's transform: its last bits vary with where the array lies in memory (measured with
-    # 5.0), and of two equal peaks another one would then become the centre.
+    # Not OpenCV's transform: its last bits vary with the array's place in memory (measured with
+    # 5.0), so that either of two equal peaks could become the centre.
     distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     return np.asarray(distance, np.float32)
 
 
 def _peaks(height: Floats, mask: Mask, min_distance: int) -> npt.NDArray[np.int32]:
-    """One numbered pixel a nucleus: peaks with nothing higher within `min_distance`.
+    """One numbered pixel per nucleus: peaks with nothing higher within `min_distance`.
 
-    Of equal peaks that near the first stays. An object whose peaks are all below another
-    object's near by keeps its highest one.
+    Of equal peaks that close to each other, the first stays. An object whose peaks are all lower
+    than a nearby one of another object keeps its highest.
     """
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * min_distance + 1,) * 2)
     peaks = mask & (height >= cv2.dilate(height, disc))
     objects, count = ndimage.label(mask, EDGES)
     without = np.ones(count + 1, bool)
     without[objects[peaks]] = False
-    # A pixel's four neighbours in the mask are of its object, so each object has such a peak.
+    # A pixel's four neighbours in the mask belong to its object, so each object has such a peak.
     peaks |= mask & without[objects] & (height >= cv2.dilate(height, EDGES.astype(np.uint8)))
     rows, columns = np.nonzero(peaks)
     order = np.argsort(-height[rows, columns], kind="stable")
@@ -201,7 +201,7 @@ def _peaks(height: Floats, mask: Mask, min_distance: int) -> npt.NDArray[np.int3
 def _spaced(
     points: npt.NDArray[np.int64], objects: npt.NDArray[np.int32], min_distance: int
 ) -> Mask:
-    """Which points stay when each, in order, drops the later ones of its object that are near."""
+    """Which points stay if each, in order, drops later ones of its object within `min_distance`."""
     kept = np.ones(len(points), bool)
     if not len(points):
         return kept
@@ -215,18 +215,18 @@ def _spaced(
 
 
 def _large_enough(labels: npt.NDArray[np.integer], min_area: int) -> Labels:
-    """The labels of at least `min_area` pixels, numbered 1..n in their order."""
+    """Keep labels of at least `min_area` pixels, renumbered 1..n in the same order."""
     return _only(labels, np.bincount(labels.ravel()) >= max(1, min_area))
 
 
 def _only(labels: npt.NDArray[np.integer], kept: Mask) -> Labels:
-    """The labels for which `kept`, (1 + largest label,), is true, numbered 1..n in their order."""
+    """Keep labels where `kept`, (1 + largest label,), is true, numbered 1..n in the same order."""
     kept[0] = False
     count = int(kept.sum())
     if count > LABELS_MAX:
         raise PipelineError(
-            f"{count} nuclei, but a 16-bit label map holds {LABELS_MAX}; raise the least area or "
-            "distance of nuclei"
+            f"{count} nuclei, but a 16-bit label map holds {LABELS_MAX}; raise min_area or "
+            "min_distance"
         )
     renumbered: Labels = np.where(kept, np.cumsum(kept), 0).astype(np.uint16)
     return np.asarray(renumbered[labels])

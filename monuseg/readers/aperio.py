@@ -14,11 +14,11 @@ from monuseg.core.errors import PipelineError
 
 # Far beyond any slide; a larger coordinate is a damaged number, and tracing it would fill memory.
 COORDINATE_LIMIT = 100_000.0
-# What a file may cost in memory. The largest of the challenge has 4 MB, 1,900 regions, 6 levels.
+# Bounds on memory. The challenge's largest file has 4 MB, 1,900 regions and 6 levels.
 BYTES_MAX = 1 << 28
 REGIONS_MAX = 1_000_000
 DEPTH_MAX = 50
-SHOWN_MAX = 40  # characters of what should be a number or a name
+SHOWN_MAX = 40  # characters of a wrong number or name that an error shows
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Region:
     """One outlined nucleus.
 
     Attributes:
-        layer: the `Annotation` element it stands in, counted from 1 in the file's order.
+        layer: the number of its `Annotation` element, counted from 1 in the file's order.
         number: its place within the layer, counted from 1.
         outline: (n, 2) float64 vertices (x, y); may have fewer than 3, or lie outside the image.
     """
@@ -37,14 +37,14 @@ class Region:
 
 
 def read_regions(path: Path) -> list[Region]:
-    """All regions of all annotation layers, in the file's order.
+    """Read all regions of all annotation layers, in the file's order.
 
     The elements are `Annotations/Annotation/Regions/Region/Vertices/Vertex[@X,@Y]`. Entities are
     not resolved: a file that declares any is refused.
 
     Raises:
         PipelineError: malformed XML, no `Annotations` root, a vertex without finite numbers, or
-            more of anything than an annotation has.
+            more bytes, regions or levels than any annotation has.
     """
     if path.stat().st_size > BYTES_MAX:
         raise PipelineError(
@@ -71,7 +71,7 @@ def read_regions(path: Path) -> list[Region]:
 
 
 class _Reader:
-    """What was read of a file so far; elements that were read are let go."""
+    """The regions read so far; elements are freed once they have been read."""
 
     def __init__(self, path: Path) -> None:
         self.regions: list[Region] = []
@@ -95,7 +95,7 @@ class _Reader:
             self._number, self._vertices = self._number + 1, array("d")
             if any(one.tag == "Region" for one in self._open[:-1]):
                 raise PipelineError(
-                    f"{self._path}: layer {self._layer}, region {self._number}: stands inside "
+                    f"{self._path}: layer {self._layer}, region {self._number}: is nested in "
                     "another region; export the annotation from Aperio ImageScope again"
                 )
         elif element.tag == "Vertex":
@@ -109,7 +109,7 @@ class _Reader:
             if len(self.regions) > REGIONS_MAX:
                 raise self._too_many(f"{REGIONS_MAX} regions")
         if self._open:
-            # Or a file of a million vertices stays in memory as a tree.
+            # Otherwise a file of a million vertices would stay in memory as a tree.
             del self._open[-1][:]
 
     def _vertex(self, attributes: dict[str, str]) -> tuple[float, float]:
@@ -117,7 +117,7 @@ class _Reader:
             x, y = _number(attributes["X"]), _number(attributes["Y"])
         except (KeyError, ValueError):
             x = y = float("nan")
-        # Written so that NaN fails it too.
+        # Written so that NaN fails too.
         if not (abs(x) <= COORDINATE_LIMIT and abs(y) <= COORDINATE_LIMIT):
             raise PipelineError(
                 f"{self._path}: layer {self._layer}, region {self._number}: a vertex has "
@@ -134,7 +134,7 @@ class _Reader:
 
 
 def _number(text: str) -> float:
-    if "_" in text:  # which Python takes for a separator of thousands
+    if "_" in text:  # Python would skip it
         raise ValueError(text)
     return float(text)
 

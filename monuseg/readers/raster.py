@@ -1,7 +1,7 @@
-"""Images that others made: TIF and PNG files, decoded only once their header says what they are.
+"""Images from other sources: TIF and PNG files, decoded only after their header was checked.
 
-Pillow reads them, not OpenCV, which decodes before it can be asked what is coming, turns an image
-that is stored turned, takes inks for colours, and logs where it should fail.
+Pillow reads them, not OpenCV, which decodes before the header can be checked, rotates images that
+are stored rotated, takes inks for colours, and logs messages where it should fail.
 """
 
 import io
@@ -18,9 +18,9 @@ from PIL import Image
 
 from monuseg.core.errors import PipelineError
 
-# As many pixels as 16 bits can number the nuclei of, at the density of the challenge's images.
+# At the density of the challenge's images, 16 bits can number the nuclei of this many pixels.
 PIXELS_MAX = 100_000_000
-# All of that at 8 bits in four channels, with room for a header.
+# That many pixels at 8 bits in four channels, with room for a header.
 BYTES_MAX = 1 << 29
 FORMATS = ("TIFF", "PNG")
 # What Pillow raises for damaged, unsupported or oversized files.
@@ -33,7 +33,7 @@ DAMAGE = (
     OverflowError,
     RuntimeError,  # includes NotImplementedError
 )
-PNG_BIT_DEPTH = 24  # where the byte stands in the file
+PNG_BIT_DEPTH = 24  # position of the byte in the file
 TIF_BITS, TIF_SAMPLES = 258, 277  # tags
 ORIENTATION, UPRIGHT = 0x0112, 1  # of Exif, and of TIF
 STANDARD_ERROR = 2  # file descriptor
@@ -60,9 +60,9 @@ _ONE_AT_A_TIME = threading.Lock()
 def decode_rgb(content: bytes, *, name: str) -> npt.NDArray[np.uint8]:
     """Decode an image of tissue as (height, width, 3) uint8 RGB.
 
-    A palette of opaque colours is looked up and an opacity that is full everywhere is dropped:
-    both lose nothing. Whatever else is not 8-bit RGB is refused, since only its owner knows how it
-    should become so.
+    Opaque palettes are converted and a fully opaque alpha channel is dropped; neither loses
+    anything. Anything else that is not 8-bit RGB is refused, since only its owner knows how to
+    convert it.
 
     Args:
         content: the file's bytes.
@@ -70,7 +70,7 @@ def decode_rgb(content: bytes, *, name: str) -> npt.NDArray[np.uint8]:
 
     Raises:
         PipelineError: it is damaged, too large, of another kind, holds several pages, or is stored
-            turned, so that outlines would not tell which way they go.
+            rotated, so that the orientation of its outlines is unclear.
     """
     with _opened(content, name) as image:
         bits, kind = _bits(image, content), _kind(image)
@@ -87,7 +87,7 @@ def decode_rgb(content: bytes, *, name: str) -> npt.NDArray[np.uint8]:
         return pixels
     if np.any(pixels[..., 3] != OPAQUE):
         raise PipelineError(
-            f"{name}: expected 8-bit RGB, found pixels that one can see through; "
+            f"{name}: expected 8-bit RGB, found transparent pixels; "
             "flatten it on the background that it should have"
         )
     return np.ascontiguousarray(pixels[..., :3])
@@ -96,7 +96,7 @@ def decode_rgb(content: bytes, *, name: str) -> npt.NDArray[np.uint8]:
 def decode_mask(content: bytes, *, name: str) -> npt.NDArray[np.uint8]:
     """Decode a binary mask as (height, width) uint8, 0 background and 255 nuclei.
 
-    Whatever is not black is nucleus; opacity does not count.
+    Every pixel that is not black is nucleus; opacity does not count.
 
     Args:
         content: the file's bytes.
@@ -125,7 +125,7 @@ def decode_mask(content: bytes, *, name: str) -> npt.NDArray[np.uint8]:
 
 @contextmanager
 def _opened(content: bytes, name: str) -> Iterator[Image.Image]:
-    """The decoded image, its header checked before any pixel."""
+    """Decode an image after its header has been checked."""
     if not content:
         raise PipelineError(f"{name}: an empty file; fetch or export it again")
     try:
@@ -138,7 +138,7 @@ def _opened(content: bytes, name: str) -> Iterator[Image.Image]:
         raise _too_large("declares an enormous size", name) from error
     except DAMAGE as error:
         raise PipelineError(
-            f"{name}: not a whole and readable TIF or PNG ({_words(error)}); "
+            f"{name}: not a complete and readable TIF or PNG ({_words(error)}); "
             "fetch or export it again"
         ) from error
     if width * height > PIXELS_MAX:
@@ -148,7 +148,7 @@ def _opened(content: bytes, name: str) -> Iterator[Image.Image]:
 
 def _too_large(found: str, name: str) -> PipelineError:
     return PipelineError(
-        f"{name}: {found}, and {PIXELS_MAX} pixels are the most; cut it into smaller images"
+        f"{name}: {found}, but at most {PIXELS_MAX} pixels are allowed; cut it into smaller images"
     )
 
 
@@ -161,14 +161,13 @@ def _check_layout(image: Image.Image, name: str) -> None:
     orientation = image.getexif().get(ORIENTATION, UPRIGHT)
     if orientation != UPRIGHT:
         raise PipelineError(
-            f"{name}: is stored turned (orientation {orientation}), and nothing tells whether the "
-            "annotation is too; save it upright"
+            f"{name}: is stored rotated (orientation {orientation}), and it is unknown whether "
+            "the annotation is too; save it upright"
         )
     samples = _tag(image, TIF_SAMPLES)
     if samples and samples != len(image.getbands()):
         raise PipelineError(
-            f"{name}: {samples} channels, of which nothing tells what some of them mean; "
-            "save it without those"
+            f"{name}: {samples} channels, some of unknown meaning; save it without those"
         )
 
 
@@ -179,7 +178,7 @@ def _kind(image: Image.Image) -> str:
 
 
 def _bits(image: Image.Image, content: bytes) -> int:
-    """Bits of a channel in the file; Pillow's mode does not tell 16-bit RGB from 8-bit."""
+    """Bits per channel in the file; Pillow's mode does not tell 16-bit RGB from 8-bit."""
     return content[PNG_BIT_DEPTH] if image.format == "PNG" else _tag(image, TIF_BITS) or 1
 
 
@@ -190,16 +189,16 @@ def _tag(image: Image.Image, tag: int) -> int:
 
 
 def _words(error: BaseException) -> str:
-    # Pillow names the object in memory, which differs from run to run.
+    # Pillow names the object's address in memory, which differs from run to run.
     return " ".join(str(error).split()).partition("<_io.")[0].strip() or type(error).__name__
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing on standard error, neither warnings nor what libtiff and libpng print themselves.
+    """Keep standard error clear of warnings and of what libtiff and libpng print themselves.
 
-    Their words would stand beside the one line that an error is; whether they failed is told by an
-    exception. The file descriptor belongs to all threads, so one at a time.
+    Their messages would clutter the one line of an error, and an exception reports any failure. All
+    threads share the file descriptor, so they take turns.
     """
     with _ONE_AT_A_TIME, warnings.catch_warnings(), Path(os.devnull).open("wb") as nowhere:
         warnings.simplefilter("ignore")

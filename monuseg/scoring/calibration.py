@@ -1,4 +1,4 @@
-"""How far predicted probabilities are the frequencies that they claim to be."""
+"""Calibration: how well predicted probabilities agree with observed frequencies."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ class ReliabilityBin:
     Attributes:
         low: lowest probability.
         high: where the next bin begins.
-        pixels: how many there are, above 0.
+        pixels: their number, above 0.
         mean_probability: their mean P(nucleus).
-        nucleus_fraction: the share of them that is on a true nucleus.
+        nucleus_fraction: the share of them that belong to true nuclei.
     """
 
     low: float
@@ -29,7 +29,7 @@ class ReliabilityBin:
 
 
 def reliability(histogram: ProbabilityHistogram) -> list[ReliabilityBin]:
-    """Ten bins of equal width, without those that hold no pixel."""
+    """Sort pixels into ten bins of equal width, and leave out empty bins."""
     bins = np.minimum((VALUES * BINS).astype(int), BINS - 1)
     pixels = np.bincount(bins, histogram.nucleus + histogram.background)
     nucleus = np.bincount(bins, histogram.nucleus)
@@ -48,9 +48,10 @@ def reliability(histogram: ProbabilityHistogram) -> list[ReliabilityBin]:
 
 
 def expected_calibration_error(bins: list[ReliabilityBin]) -> float | None:
-    """The mean over pixels of a bin's gap between claimed and true frequency; None without pixels.
+    """The mean gap between predicted and observed frequency in bins, weighted by their pixels.
 
-    Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning".
+    None without pixels. Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian
+    binning".
     """
     total = sum(one.pixels for one in bins)
     if not total:

@@ -13,8 +13,9 @@ AnyLabels = npt.NDArray[np.integer]
 class Contingency:
     """The overlaps of true and predicted nuclei, from which all scores of nuclei come.
 
-    A nucleus is known by its position in the ascending order of its map's labels, so gaps between
-    labels mean nothing. Memory grows with the number of overlapping pairs, not with their product.
+    A nucleus is identified by its position in the ascending order of its map's labels, so gaps
+    between labels mean nothing. Memory grows with the number of overlapping pairs, not with the
+    product of the numbers of nuclei.
 
     Attributes:
         truth_areas: (true nuclei,) areas in pixels, all above 0.
@@ -51,7 +52,7 @@ def contingency(truth: AnyLabels, prediction: AnyLabels) -> Contingency:
         prediction: likewise.
 
     Raises:
-        ValueError: the shapes differ, or a label is negative or no integer.
+        ValueError: the shapes differ, or a label is negative or not an integer.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth is {truth.shape} but prediction is {prediction.shape}")
@@ -73,7 +74,7 @@ def contingency(truth: AnyLabels, prediction: AnyLabels) -> Contingency:
 
 
 def _numbered(labels: AnyLabels) -> tuple[Counts, Counts]:
-    """The nucleus of every pixel, counted from 0 by label with -1 for background, and the areas."""
+    """Each pixel's nucleus, numbered from 0 by label, -1 for background, and the nuclei's areas."""
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be integers, not {labels.dtype}")
     if labels.size and labels.min() < 0:

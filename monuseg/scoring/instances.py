@@ -65,7 +65,7 @@ def score_nuclei(truth: AnyLabels, prediction: AnyLabels) -> NucleusScores:
         prediction: likewise, of the same shape.
 
     Raises:
-        ValueError: the shapes differ, or a label is negative or no integer.
+        ValueError: the shapes differ, or a label is negative or not an integer.
     """
     table = contingency(truth, prediction)
     return NucleusScores(aji(table), aji_plus(table), *panoptic(table))
@@ -73,7 +73,7 @@ def score_nuclei(truth: AnyLabels, prediction: AnyLabels) -> NucleusScores:
 
 def panoptic(table: Contingency) -> Panoptic:
     """Panoptic quality, as Kirillov et al. define it, https://arxiv.org/abs/1801.00868."""
-    # IoU > 0.5 in whole numbers. At most one prediction can have that much of a nucleus.
+    # IoU > 0.5 in whole numbers. At most one prediction can overlap a nucleus that much.
     matched = 2 * table.intersection > table.union
     pairs = int(matched.sum())
     missed = table.truth_areas.size - pairs
@@ -88,8 +88,8 @@ def panoptic(table: Contingency) -> Panoptic:
 def aji(table: Contingency) -> float | None:
     """Aggregated Jaccard index, as `Aggregated_Jaccard_Index_v1_0.m` of the challenge computes it.
 
-    Each true nucleus takes the prediction of largest IoU, of equal ones that of lowest label; it
-    may be taken again by another. A true nucleus that no prediction touches and every prediction
+    Each true nucleus takes the prediction of largest IoU (of equal ones, that of lowest label),
+    even if another has taken it. True nuclei that no prediction touches and predictions that are
     never taken add their areas to the union. Kumar et al. 2017, doi:10.1109/TMI.2017.2677499.
     """
     # By true nucleus, then the largest IoU first, then the lowest label first.
@@ -101,15 +101,15 @@ def aji(table: Contingency) -> float | None:
 def aji_plus(table: Contingency) -> float | None:
     """AJI over the one-to-one assignment of largest summed IoU, as HoVer-Net defines AJI+.
 
-    Nuclei of either map without a partner add their areas to the union. Where several assignments
-    reach the largest sum, which of them counts is left to the solver (always the same one).
+    Nuclei of either map without a partner add their areas to the union. If several assignments
+    reach the largest sum, the solver decides which one counts (always the same one).
     Graham et al. 2019, doi:10.1016/j.media.2019.101563.
     """
     return _aggregated(table, _assignment(table))
 
 
 def _aggregated(table: Contingency, pairs: Counts) -> float | None:
-    """Summed intersections of `pairs` (positions in the table) over their unions and the rest."""
+    """Intersections of `pairs` (positions in the table) over their unions and unpaired areas."""
     lonely_truth = np.delete(table.truth_areas, np.unique(table.truth[pairs]))
     lonely_predictions = np.delete(table.prediction_areas, np.unique(table.prediction[pairs]))
     union = int(table.union[pairs].sum() + lonely_truth.sum() + lonely_predictions.sum())
@@ -119,8 +119,8 @@ def _aggregated(table: Contingency, pairs: Counts) -> float | None:
 def _assignment(table: Contingency) -> Counts:
     """Positions of the pairs of a one-to-one assignment with the largest summed IoU.
 
-    Nuclei that are not linked by overlaps cannot compete, so each linked group is solved alone: a
-    dense matrix of all nuclei would take minutes and gigabytes at thousands of them.
+    Nuclei that no overlaps link do not compete, so each linked group is solved alone: for thousands
+    of nuclei, one dense matrix would take minutes and gigabytes.
     """
     count = table.truth_areas.size
     nodes = count + table.prediction_areas.size

@@ -1,4 +1,4 @@
-"""Intervals by resampling images, and block `intervals`, which says how."""
+"""Confidence intervals by resampling images, and block `intervals`, which configures them."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,7 +15,7 @@ class IntervalParams(Block):
     """Block `intervals`.
 
     Attributes:
-        resamples: of the images, for 95 % intervals.
+        resamples: how often the images are resampled for 95 % intervals.
         seed: of the draws.
     """
 
@@ -26,13 +26,14 @@ class IntervalParams(Block):
 
 
 def interval(values: Sequence[float], *, resamples: int, seed: int) -> tuple[float, float] | None:
-    """The percentile bootstrap interval of the mean of one value an image.
+    """The percentile bootstrap interval of the mean of one value per image.
 
-    Images (patients) are what a new test set would draw anew, not pixels or nuclei. Values of the
-    same images with the same seed are resampled alike, so that intervals of rows compare.
+    Images (patients) are resampled, not pixels or nuclei, since a new test set would consist of new
+    images. The same number of images and the same seed give the same resamples, so intervals of
+    different rows are comparable.
 
     Args:
-        values: one an image, undefined ones left out.
+        values: one per image, undefined ones left out.
         resamples: how often to draw as many images with replacement.
         seed: of the draws.
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from monuseg.scoring.intervals import interval
 
-# With fewer, all differences have one sign by chance alone more often than in one case of twenty,
-# so that no interval of 95 % can be had from them.
+# With fewer, all differences have the same sign by chance alone in more than one case of twenty, so
+# they allow no interval of 95 %.
 FEWEST_IMAGES = 6
 
 
@@ -18,7 +18,7 @@ class Difference:
 
     Attributes:
         images: how many define the score in both rows.
-        mean: of the differences, image by image.
+        mean: mean of the differences image by image.
         low: lower end of its 95 % interval.
         high: upper end.
         wins: on how many images the first row is higher.
@@ -41,8 +41,8 @@ def difference(
 ) -> Difference | None:
     """The paired bootstrap of the difference between two rows.
 
-    Images differ far more among themselves than rows do on one image, so that intervals of the
-    rows apart may overlap where the difference is certain.
+    Images differ far more from each other than rows do on one image, so the rows' own intervals may
+    overlap although the difference is certain.
 
     Args:
         first: a score of each image, None where it is undefined.
@@ -51,7 +51,7 @@ def difference(
         seed: of the draws.
 
     Returns:
-        None if fewer than two images define the score in both.
+        The difference; None if fewer than two images define the score in both rows.
     """
     pairs = [
         (one, other)
@@ -67,11 +67,11 @@ def difference(
 
 
 def caution(images: int) -> str:
-    """What to say of a comparison of few images, in a sentence; nothing where they are enough.
+    """A sentence of warning about a comparison of few images; empty if they are enough.
 
-    A resampled mean has the sign of all differences if they share one, however few they are.
+    If all differences have the same sign, so has every resampled mean, however few there are.
     """
-    if images < 2 or images >= FEWEST_IMAGES:  # of fewer than two there is no interval at all
+    if images < 2 or images >= FEWEST_IMAGES:  # fewer than two have no interval at all
         return ""
     return (
         f"{images} images are too few for an interval of 95 %: of two rows that are equally good, "

@@ -1,4 +1,4 @@
-"""Reading metrics/per_image/<row>.csv, which `stages.evaluate.summary` writes."""
+"""Reading `metrics/per_image/<row>.csv`, which `stages.evaluate.summary` writes."""
 
 from pathlib import Path
 
@@ -6,22 +6,22 @@ import pandas as pd
 
 from monuseg.core.errors import PipelineError
 
-# What rows are compared in, in the order that it is shown.
+# The scores in which rows are compared, in the order in which they are shown.
 SCORES = ("dice", "iou", "aji", "pq", "dq", "sq")
 
 
 def read_scores(path: Path, split: str) -> pd.DataFrame:
-    """The scores of a row's images of one split.
+    """Read a row's scores of the images of one split.
 
     Args:
         path: of the table.
         split: of the images.
 
     Returns:
-        The columns `SCORES`, NaN where a score is undefined, indexed by the images' ids in order.
+        The columns `SCORES`, NaN where undefined, indexed by the images' ids in ascending order.
 
     Raises:
-        PipelineError: the table is missing, is none of stage evaluate, or has no such image.
+        PipelineError: the table is missing, not written by stage evaluate, or has no such image.
     """
     remedy = f"run `dvc repro evaluate@{path.stem}`"
     try:
@@ -29,7 +29,7 @@ def read_scores(path: Path, split: str) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise PipelineError(f"{path} is missing; {remedy}") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} is no CSV ({error}); delete it and {remedy}") from error
+        raise PipelineError(f"{path} is not a CSV ({error}); delete it and {remedy}") from error
     missing = [column for column in ("id", "split", *SCORES) if column not in content.columns]
     if missing:
         raise PipelineError(f"{path} has no column {missing[0]!r}; name a table of stage evaluate")
@@ -42,7 +42,7 @@ def read_scores(path: Path, split: str) -> pd.DataFrame:
     try:
         return found[list(SCORES)].astype(float)
     except ValueError as error:
-        raise PipelineError(f"{path}: no number ({error}); delete it and {remedy}") from error
+        raise PipelineError(f"{path}: not a number ({error}); delete it and {remedy}") from error
 
 
 def values(scores: pd.DataFrame, name: str) -> list[float | None]:

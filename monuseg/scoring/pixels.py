@@ -1,11 +1,12 @@
 """Scores of pixels, all from one histogram of the predicted probabilities.
 
-A float16 in 0..1 is one of 15,361 values. Counting how often each stands on a true nucleus and on
-background keeps everything that scores of pixels need: any threshold, cross-entropy and calibration
-follow exactly, images are pooled by adding their histograms, and no sum depends on an order.
+A float16 in 0..1 is one of 15,361 values. The histogram counts how often each occurs on true nuclei
+and on background, which is all that scores of pixels need: scores at any threshold, cross-entropy
+and calibration follow exactly, images are pooled by adding their histograms, and no sum depends on
+an order.
 
-Of a ratio whose denominator is 0 (Dice and IoU where neither truth nor prediction has a nucleus
-pixel, precision without predicted ones, recall without true ones) the score is undefined: None.
+A score is undefined, None, if its denominator is 0: Dice and IoU if neither truth nor prediction
+has a nucleus pixel, precision without predicted ones, recall without true ones.
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from monuseg.formats.predictions import Probabilities
 ONE = int(np.float16(1).view(np.uint16))
 VALUES = np.arange(ONE + 1, dtype=np.uint16).view(np.float16).astype(np.float64)
 
-# A float16 of 1.0 stands for everything above 1 - 2**-12 (half a step), so cross-entropy is taken
-# with probabilities clipped to 2**-12 from either end: a wrong pixel costs at most 8.3.
+# A float16 of 1.0 stands for everything above 1 - 2**-12 (half a step), so for cross-entropy
+# probabilities are clipped to 2**-12 from either end: a wrong pixel costs at most 8.3.
 CLIP = 2.0**-12
 
 Counts = npt.NDArray[np.int64]
@@ -69,11 +70,11 @@ class ProbabilityHistogram:
 
     @property
     def pixels(self) -> int:
-        """All pixels counted."""
+        """The number of pixels counted."""
         return int(self.background.sum() + self.nucleus.sum())
 
     def at(self, threshold: float) -> "PixelCounts":
-        """The counts when pixels that reach `threshold` are predicted to be nucleus."""
+        """The counts if pixels that reach `threshold` are predicted to be nucleus."""
         # As in `monuseg.nuclei.watershed.above`: both sides as float32.
         first = int(np.searchsorted(VALUES, np.float64(np.float32(threshold))))
         return PixelCounts(
@@ -91,7 +92,7 @@ class ProbabilityHistogram:
 
     @property
     def pixel_dice(self) -> float | None:
-        """The quantity that arslanamin14/Image-Segmentation prints as Dice; no Dice.
+        """The quantity that arslanamin14/Image-Segmentation prints as Dice, which it is not.
 
         The mean over pixels of (2tp + 1) / (t + p + 1), t the truth and p the probability: a right
         pixel scores 1, a wrong one 0.5.
@@ -101,8 +102,8 @@ class ProbabilityHistogram:
         )
 
     def _mean(self, *, on_nucleus: Scores, on_background: Scores) -> float | None:
-        """The mean over pixels of a score that is known for each value on either kind of pixel."""
-        # No dot product: BLAS splits it by the machine's cores, and the last bits with it.
+        """The mean over pixels of a score that is given by predicted value and true class."""
+        # Not a dot product: BLAS splits it by the number of cores, which changes the last bits.
         total = np.sum(self.nucleus * on_nucleus) + np.sum(self.background * on_background)
         return _ratio(float(total), self.pixels)
 
@@ -126,18 +127,18 @@ class PixelCounts:
 
     @property
     def accuracy(self) -> float | None:
-        """The share of pixels that are right."""
+        """The share of pixels that are classified correctly."""
         right = self.true_positives + self.true_negatives
         return _ratio(right, right + self.false_positives + self.false_negatives)
 
     @property
     def precision(self) -> float | None:
-        """The share of the predicted nucleus pixels that are right."""
+        """The share of predicted nucleus pixels that are true ones."""
         return _ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> float | None:
-        """The share of the true nucleus pixels that are found."""
+        """The share of true nucleus pixels that are predicted."""
         return _ratio(self.true_positives, self.true_positives + self.false_negatives)
 
     @property

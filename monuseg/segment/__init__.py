@@ -1,1 +1,1 @@
-"""Trained models applied to a user's own images; no part of the graph."""
+"""Trained models applied to a user's own images; not part of the graph."""

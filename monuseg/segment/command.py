@@ -1,8 +1,8 @@
-"""Apply a trained model to images of your own; no stage of the graph.
+"""Apply a trained model to your own images; not a stage of the graph.
 
 `monuseg segment MODEL IMAGE [IMAGE ...] --output FOLDER [--um-per-pixel 0.5]` writes, for
-each image, `<name>.nuclei.png` (16-bit label map) and `<name>.nuclei.csv` (a row a nucleus: label,
-centre and area).
+each image, `<name>.nuclei.png` (16-bit label map) and `<name>.nuclei.csv` (one row per nucleus:
+label, centre and area).
 """
 
 import argparse
@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
-from monuseg.core.paths import MODELS, PREDICTIONS
 from monuseg.formats.images import RGB, Labels, write_labels
+from monuseg.formats.paths import MODELS, PREDICTIONS
 from monuseg.inference.params import PredictParams
 from monuseg.inference.sliding_window import Forward
 from monuseg.inference.stain import NORMALISATIONS
@@ -29,7 +29,7 @@ from monuseg.nuclei.chosen import read_chosen
 from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
 from monuseg.readers.raster import decode_rgb
 
-# Rescaling by less only blurs: slides of one scanner setting differ by this much among themselves.
+# Rescaling by less only blurs: slides of one scanner setting differ by this much anyway.
 SCALE_TOLERANCE = 0.1
 
 
@@ -37,13 +37,13 @@ def main(arguments: argparse.Namespace) -> None:
     """Write the nuclei of each image.
 
     Raises:
-        PipelineError: the model was not trained or evaluated, two images have one name, or an
+        PipelineError: the model was not trained or evaluated, two images have the same name, or an
             image cannot be read.
     """
     names = [path.stem for path in arguments.images]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
-        raise PipelineError(f"two images are called {repeated}; rename one, or run them apart")
+        raise PipelineError(f"two images are called {repeated}; rename one, or run them separately")
     settings, _ = read_chosen(PREDICTIONS, arguments.model)
     params = PredictParams.load()
     backend.configure(params, seed=0)
@@ -94,8 +94,8 @@ def segment(
         params: windows and views.
         settings: how nuclei are told apart, at the model's resolution.
         classes: of the model's outputs.
-        divisor: of the model's input.
-        scale: the image's micrometres per pixel over the model's; the image is brought to the
+        divisor: must divide height and width of the model's input.
+        scale: the image's micrometres per pixel over the model's; the image is resampled to the
             model's resolution first, unless the two are nearly equal.
 
     Returns:
@@ -116,17 +116,17 @@ def segment(
 
 
 def nuclei_table(labels: Labels, um_per_pixel: float) -> pd.DataFrame:
-    """A row a nucleus: label, centre (y, x) in pixels from 0, area in pixels and square um."""
+    """One row per nucleus: label, centre (y, x) in pixels from 0, area in pixels and um2."""
     measured = regionprops_table(labels, properties=("label", "centroid", "area"))
     table = pd.DataFrame(measured).set_axis(["label", "y", "x", "area"], axis="columns")
     return table.assign(area=table["area"].astype(int), area_um2=table["area"] * um_per_pixel**2)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Declare the command's arguments."""
     command.add_argument("model", help="name of a trained and evaluated model, such as unet")
     command.add_argument("images", nargs="+", type=Path, metavar="image")
     command.add_argument("--output", type=Path, required=True, help="folder to write to")
     command.add_argument(
-        "--um-per-pixel", type=float, help="of the images; else that of the training images"
+        "--um-per-pixel", type=float, help="of the images; by default that of the training images"
     )

@@ -6,9 +6,10 @@ from functools import partial
 from monuseg.core.command import parser, run
 from monuseg.core.files import replacing_folder
 from monuseg.core.parallel import parallel_map
-from monuseg.core.paths import PREDICTIONS, RAW, SPLITS
 from monuseg.formats.manifest import SplitRecord, read_records
-from monuseg.formats.predictions import BASELINE, NUCLEUS, write_output
+from monuseg.formats.paths import PREDICTIONS, RAW, SPLITS
+from monuseg.formats.predictions import NUCLEUS, write_output
+from monuseg.formats.rows import BASELINE
 from stages.baseline.otsu import write_mask
 from stages.baseline.params import BaselineParams
 

@@ -18,10 +18,10 @@ HAEMATOXYLIN = 0  # channel of `rgb2hed`
 
 
 def nucleus_mask(image: RGB, *, sigma: float, min_area: int) -> npt.NDArray[np.bool_]:
-    """Where an H&E image holds much haematoxylin, which stains nuclei.
+    """Find where an H&E image has much haematoxylin, which stains nuclei.
 
-    Colour deconvolution by the stain vectors of Ruifrok & Johnston (2001), a Gaussian, and the
-    threshold of Otsu (1979) of this image's values.
+    Colour deconvolution by the stain vectors of Ruifrok & Johnston (2001), a Gaussian, and
+    Otsu's threshold (1979) for this image's values.
 
     Args:
         image: (height, width, 3) RGB.
@@ -29,7 +29,7 @@ def nucleus_mask(image: RGB, *, sigma: float, min_area: int) -> npt.NDArray[np.b
         min_area: objects of fewer pixels are dropped.
 
     Returns:
-        (height, width) mask; empty where the image is of one colour.
+        (height, width) mask; empty if the image has a single colour.
     """
     haematoxylin = ndimage.gaussian_filter(rgb2hed(image)[..., HAEMATOXYLIN], sigma)
     mask = np.asarray(haematoxylin > threshold_otsu(haematoxylin))

@@ -4,8 +4,8 @@ import argparse
 
 from monuseg.core.command import parser, run
 from monuseg.core.files import replacing_folder
-from monuseg.core.paths import ARCHIVES
 from monuseg.core.settings import Settings
+from monuseg.formats.paths import ARCHIVES
 from stages.download.params import DatasetParams
 from stages.download.sources.collect import collect
 

@@ -7,10 +7,10 @@ from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing_folder
 from monuseg.core.parallel import parallel_map
-from monuseg.core.params import ModelsParams
-from monuseg.core.paths import PREDICTIONS, SPLITS
 from monuseg.formats.manifest import SplitRecord, read_records
-from monuseg.formats.predictions import ENSEMBLE, read_output, write_output
+from monuseg.formats.paths import PREDICTIONS, SPLITS
+from monuseg.formats.predictions import read_output, write_output
+from monuseg.formats.rows import ENSEMBLE, ModelsParams
 from stages.ensemble.mean import write_mean
 
 

@@ -11,10 +11,12 @@ import skimage
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import replacing_folder, write_json
+from monuseg.core.files import replacing_folder
 from monuseg.core.parallel import parallel_map
-from monuseg.core.paths import DETAIL, MASKS, METRICS, NUCLEI, PER_IMAGE, PREDICTIONS, SPLITS
+from monuseg.core.paths import METRICS
+from monuseg.formats.files import write_json
 from monuseg.formats.manifest import TEST, Split, SplitRecord, read_records
+from monuseg.formats.paths import DETAIL, MASKS, NUCLEI, PER_IMAGE, PREDICTIONS, SPLITS
 from monuseg.formats.predictions import read_output
 from monuseg.scoring.intervals import IntervalParams
 from stages.evaluate import summary

@@ -1,4 +1,4 @@
-"""Which images the choices are made on, and the choices made; never on test images."""
+"""The threshold and settings of a row, chosen on validation or training images, never on test."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,14 +27,14 @@ from stages.evaluate.summary import rounded
 
 @dataclass(frozen=True)
 class Choices:
-    """The settings that a row is scored with, and how they came about.
+    """The settings that a row is scored with, and how they were chosen.
 
     Attributes:
         settings: what was chosen or given.
         threshold_on: where the threshold comes from.
         nuclei_on: where the other settings come from.
-        thresholds: what every threshold scored; empty if none was to choose.
-        nuclei: what all settings of nuclei scored; empty if none were to choose.
+        thresholds: the score of each threshold; empty if there was nothing to choose.
+        nuclei: the scores of all settings of nuclei; empty if there was nothing to choose.
     """
 
     settings: NucleiSettings
@@ -65,19 +65,19 @@ class Choices:
 def choose(
     records: Sequence[SplitRecord], row: Row, params: EvaluateParams, *, probabilities: bool
 ) -> Choices:
-    """Choose the threshold by mean Dice and then the settings of nuclei by AJI and PQ.
+    """Choose the threshold by mean Dice, then the settings of nuclei by AJI and PQ.
 
-    Both on the validation images; without any, on the training images. Where nothing is to choose
-    no image is read: so it is where `params.settings` names the row.
+    Both are chosen on the validation images or, without any, on the training images. No image is
+    read if there is nothing to choose, as when `params.settings` names the row.
 
     Args:
         records: all images of the protocol.
         row: the predictions and masks to choose on.
-        params: what is given and what is to choose.
+        params: what is given and what is to be chosen.
         probabilities: False for hard masks, whose threshold is 0.5 whatever `params` say.
 
     Raises:
-        PipelineError: a threshold is to choose but there is neither kind of image; or a file is
+        PipelineError: a threshold is to be chosen but there is neither kind of image, or a file is
             missing or damaged.
     """
     given = params.settings.get(row.predictions.name)
@@ -119,9 +119,9 @@ def choose(
 def combinations(
     params: NucleiParams, threshold: float, classes: Sequence[str]
 ) -> list[NucleiSettings]:
-    """Every combination of the settings of nuclei, in the order of the params, none twice.
+    """Every combination of the settings of nuclei once, in the order of the params.
 
-    Of a setting that a way of telling nuclei apart does not use only the first value counts.
+    Of a setting that a separation does not use, only the first value is taken.
 
     Args:
         params: the candidates of each setting.
@@ -129,7 +129,7 @@ def combinations(
         classes: the predictions' channels.
 
     Raises:
-        PipelineError: none of the ways in `params.separation` is possible with these classes.
+        PipelineError: no separation in `params.separation` is possible with these classes.
     """
     possible = [name for name in params.separation if name in separations(classes)]
     if not possible:

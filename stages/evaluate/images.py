@@ -1,4 +1,4 @@
-"""Scoring one image from its files; what parallel maps over images call."""
+"""Scoring one image from its files, in functions for parallel maps over images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from monuseg.scoring.pixels import PixelCounts, ProbabilityHistogram
 
 @dataclass(frozen=True)
 class Row:
-    """Where the predictions to score and the truth lie.
+    """The folders of the predictions to score and of the truth.
 
     Attributes:
         predictions: the predictions folder.
@@ -30,7 +30,7 @@ class Row:
     masks: Path
 
     def read(self, image: str) -> tuple[Probabilities, Labels]:
-        """The predictions, (height, width, classes), and true labels, (height, width), of an image.
+        """Read an image's predictions, (height, width, classes), and true labels, (height, width).
 
         Raises:
             PipelineError: a file is missing or damaged, or the two differ in size.
@@ -54,13 +54,13 @@ class Row:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """What is known of one scored image.
+    """The scores of one image, and what they are computed from.
 
     Attributes:
         record: which image.
         histogram: its predicted probabilities.
         pixels: its pixels at the chosen threshold.
-        nuclei: scores of its nuclei; None where the annotation tells no nuclei apart.
+        nuclei: scores of its nuclei; None if the annotation does not tell nuclei apart.
     """
 
     record: SplitRecord
@@ -70,7 +70,7 @@ class ImageScores:
 
 
 def outlined(record: SplitRecord) -> bool:
-    """Whether single nuclei are annotated, so that scores of nuclei mean something."""
+    """Whether individual nuclei are annotated, so that scores of nuclei are meaningful."""
     return record.annotation == APERIO_XML
 
 
@@ -78,7 +78,7 @@ def histogram_of(record: SplitRecord, row: Row) -> ProbabilityHistogram:
     """The histogram of one image's P(nucleus).
 
     Raises:
-        PipelineError: see `Row.read`; or a probability is NaN or outside 0..1.
+        PipelineError: as `Row.read`; or a probability is NaN or outside 0..1.
     """
     predictions, truth = row.read(record.id)
     return _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")
@@ -87,12 +87,12 @@ def histogram_of(record: SplitRecord, row: Row) -> ProbabilityHistogram:
 def candidate_scores(
     record: SplitRecord, row: Row, candidates: Sequence[NucleiSettings]
 ) -> list[tuple[float | None, float | None]]:
-    """The AJI and the PQ of one image under each of several settings.
+    """The AJI and PQ of one image with each of several settings.
 
-    Neighbours that differ in `min_probability` alone share one watershed.
+    Successive settings that differ only in `min_probability` share one watershed.
 
     Raises:
-        PipelineError: see `Row.read` and `nuclei_from_predictions`.
+        PipelineError: as `Row.read` and `nuclei_from_predictions`.
     """
     predictions, truth = row.read(record.id)
     scores = []

@@ -18,19 +18,19 @@ Certainty = Annotated[float, Field(ge=0, lt=1)]
 
 def _distinct(splits: list[Split]) -> list[Split]:
     if len(set(splits)) < len(splits):
-        raise ValueError("a split stands twice; remove one")
+        raise ValueError("a split is listed twice; remove one")
     return splits
 
 
 class NucleiParams(Model):
-    """Block `evaluate.nuclei`: settings of the watershed; of several, validation images decide.
+    """Block `evaluate.nuclei`: candidate settings of the watershed; validation images decide.
 
     Attributes:
         separation: what shows where a nucleus ends and the next begins; "boundary" and "distance"
-            count where the model has that output.
+            are candidates only if the model has that output.
         smoothing: sigmas in pixels of the Gaussian on the map that shows it.
-        min_distance: by "shape", least distances between the centres of two nuclei, in pixels.
-        marker_threshold: by "boundary" and "distance", what the middle of a nucleus is above.
+        min_distance: with "shape", least distances between the centres of nuclei, in pixels.
+        marker_threshold: with "boundary" and "distance", what the middle of a nucleus must reach.
         min_area: nuclei of fewer pixels are dropped.
         min_probability: nuclei whose mean P(nucleus) is lower are dropped.
     """
@@ -44,7 +44,7 @@ class NucleiParams(Model):
 
 
 class RowSettings(Model):
-    """What a row is scored with where nothing is left to choose, as `NucleiSettings` has it."""
+    """The settings of a row with nothing left to choose; see `NucleiSettings`."""
 
     threshold: float = Field(gt=0, lt=1)
     separation: Separation
@@ -59,8 +59,8 @@ class EvaluateParams(Block):
     """Block `evaluate`.
 
     Attributes:
-        splits: which are scored; leave "test" out while experimenting.
-        threshold: of P(nucleus); "auto" takes the one of highest mean validation Dice.
+        splits: those to be scored; leave "test" out while experimenting.
+        threshold: of P(nucleus); "auto" takes the one with the highest mean validation Dice.
         nuclei: see `NucleiParams`.
         settings: by row, in place of `threshold` and `nuclei`; see `tools.finalise`.
     """

@@ -11,13 +11,13 @@ from monuseg.scoring.pixels import ProbabilityHistogram
 THRESHOLDS = tuple(percent / 100 for percent in range(20, 81, 2))
 MIDDLE = 0.5
 
-# "given": nothing was to choose. "none": there was no image to choose on, so the first stands.
+# "given": nothing was to be chosen. "none": there was no image to choose on, so the first is taken.
 ChosenOn = Literal["validation", "train", "given", "none"]
 
 
 @dataclass(frozen=True)
 class ThresholdScore:
-    """A threshold and the mean Dice over the images to choose on, None where none defines it."""
+    """A threshold and its mean Dice over the images to choose on, None if none defines it."""
 
     threshold: float
     dice: float | None
@@ -25,7 +25,7 @@ class ThresholdScore:
 
 @dataclass(frozen=True)
 class NucleiScore:
-    """Settings of nuclei, and the mean AJI and PQ over the images to choose on."""
+    """Settings of nuclei, and their mean AJI and PQ over the images to choose on."""
 
     settings: NucleiSettings
     aji: float | None
@@ -47,7 +47,7 @@ def threshold_scores(histograms: Sequence[ProbabilityHistogram]) -> list[Thresho
 
 
 def best_threshold(scores: Sequence[ThresholdScore]) -> float:
-    """The threshold of highest Dice; of equal ones the nearest to 0.5, of these the lower."""
+    """The threshold of highest Dice; among equals the nearest to 0.5, then the lower."""
 
     def rank(score: ThresholdScore) -> tuple[float, float, float]:
         # Rounded: 0.5 - 0.48 and 0.52 - 0.5 differ in the last bit.
@@ -58,10 +58,10 @@ def best_threshold(scores: Sequence[ThresholdScore]) -> float:
 
 
 def best_nuclei(scores: Sequence[NucleiScore]) -> NucleiSettings:
-    """The settings of the highest mean of AJI and PQ, of equal ones the first.
+    """The settings with the highest mean of AJI and PQ; among equals the first.
 
-    AJI counts pixels, and hardly sees what PQ, which counts nuclei, sees most: small nuclei that
-    are none.
+    AJI counts pixels and hardly notices small false positives, which PQ, counting nuclei, punishes
+    most.
     """
     return max(scores, key=lambda score: _or_lowest(mean([score.aji, score.pq]))).settings
 

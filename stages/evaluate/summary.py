@@ -1,4 +1,4 @@
-"""From the scores of images to those of a split, as the metrics files hold them.
+"""From the scores of images to the scores of a split, as the metrics files hold them.
 
 Means are over the images that define the score (`support` says how many); `loss`, `accuracy`, `f1`,
 `precision`, `recall`, `pixel_dice` and calibration are of all pixels of the split together, each
@@ -23,7 +23,7 @@ from stages.evaluate.selection import mean
 
 DIGITS = 6
 
-# What metrics/<row>.json holds of each split, in order; all others are detail.
+# The scores of each split in metrics/<row>.json, in order; all others are detail.
 HEADLINE = ("loss", "accuracy", "f1", "dice", "iou", "aji", "pq")
 FURTHER = ("precision", "recall", "pixel_dice", "aji_plus", "dq", "sq")
 WITH_INTERVAL = ("dice", "aji", "pq")
@@ -36,7 +36,7 @@ Numbers = dict[str, float]
 
 
 def headline(images: Sequence[ImageScores], *, probabilities: bool) -> Numbers:
-    """The scores of a split for metrics/<row>.json, in the order of `HEADLINE`.
+    """The scores of a split for `metrics/<row>.json`, in the order of `HEADLINE`.
 
     Args:
         images: the scored images of the split, at least one.
@@ -57,7 +57,7 @@ def intervals(images: Sequence[ImageScores], *, resamples: int, seed: int) -> Nu
 
 
 def detail(images: Sequence[ImageScores], *, probabilities: bool) -> dict[str, Any]:
-    """What metrics/detail/<row>.json holds of a split: the further scores and what they rest on.
+    """A split in `metrics/detail/<row>.json`: the further scores, and what all are based on.
 
     Args:
         images: the scored images of the split, at least one.
@@ -80,7 +80,7 @@ def detail(images: Sequence[ImageScores], *, probabilities: bool) -> dict[str, A
 
 
 def per_image(image: ImageScores, *, probabilities: bool) -> dict[str, Any]:
-    """A row of metrics/per_image/<row>.csv; what is undefined is None."""
+    """A row of `metrics/per_image/<row>.csv`; undefined scores are None."""
     scores = _scores([image], probabilities=probabilities)
     return {
         "id": image.record.id,
@@ -93,7 +93,7 @@ def per_image(image: ImageScores, *, probabilities: bool) -> dict[str, Any]:
 
 
 def write_table(path: Path, images: Sequence[ImageScores], *, probabilities: bool) -> None:
-    """Write metrics/per_image/<row>.csv, a row an image; what is undefined is an empty cell."""
+    """Write `metrics/per_image/<row>.csv`, one row per image; undefined scores are empty cells."""
     rows = [per_image(image, probabilities=probabilities) for image in images]
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -124,7 +124,7 @@ def _scores(images: Sequence[ImageScores], *, probabilities: bool) -> Numbers:
 
 def _defined(images: Iterable[ImageScores], name: str) -> list[float]:
     """The score `name`, one of `MEANS`, of each image that defines it."""
-    # `nuclei` is None, without any score, where the annotation tells no nuclei apart.
+    # `nuclei` is None, without any score, if the annotation does not tell nuclei apart.
     values = (
         getattr(image.pixels if name in PIXEL_MEANS else image.nuclei, name, None)
         for image in images

@@ -4,8 +4,8 @@ import argparse
 
 from monuseg.core.command import parser, run
 from monuseg.core.files import replacing_folder
-from monuseg.core.paths import ARCHIVES, RAW
 from monuseg.formats.manifest import TRAIN, write_records
+from monuseg.formats.paths import ARCHIVES, RAW
 from stages.extract.archives import archive_paths
 from stages.extract.params import ExtractParams
 from stages.extract.raw import write_raw

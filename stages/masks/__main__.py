@@ -1,4 +1,4 @@
-"""Stage `masks`: annotations to instance label maps, data/masks/<id>.png."""
+"""Stage `masks`: annotations to instance label maps, `data/masks/<id>.png`."""
 
 import argparse
 from dataclasses import asdict
@@ -9,8 +9,8 @@ import pandas as pd
 from monuseg.core.command import parser, run
 from monuseg.core.files import replacing_folder
 from monuseg.core.parallel import parallel_map
-from monuseg.core.paths import MASKS, RAW
 from monuseg.formats.manifest import ImageRecord, read_records
+from monuseg.formats.paths import MASKS, RAW
 from stages.masks.label_maps import CLIPPED, Remark, write_mask
 from stages.masks.params import MasksParams
 

@@ -44,7 +44,7 @@ class Count:
 def write_mask(
     record: ImageRecord, *, raw: Path, folder: Path, rasterisation: Rasterisation
 ) -> tuple[Count, list[Remark]]:
-    """Write the label map of one image; what became of its regions."""
+    """Write the label map of one image, and return what became of its regions."""
     if record.annotation == APERIO_XML:
         labels, count, remarks = _from_outlines(record.id, raw, rasterisation)
     else:
@@ -85,7 +85,7 @@ def _from_outlines(
 
 
 def _require_same_image(path: Path, regions: list[Region], height: int, width: int) -> None:
-    """Outlines that mostly miss the image are another's, and would make it one without nuclei."""
+    """Refuse outlines that mostly miss the image, since they belong to another."""
     outlines = [region.outline for region in regions if len(region.outline)]
     outside = [
         outline
@@ -108,7 +108,7 @@ def _from_binary_mask(image_id: str, raw: Path) -> tuple[Labels, Count, list[Rem
             f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image has "
             f"{width} x {height}; run `dvc repro extract`"
         )
-    # Neighbours by edge or corner: what the mask's own outline tracing would have joined.
+    # Connected by edges or corners, as a tracing of the mask's outlines would connect them.
     number, components = cv2.connectedComponents(mask, connectivity=8)
     nuclei = number - 1
     if nuclei > LABELS_MAX:

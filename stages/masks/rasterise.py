@@ -1,11 +1,11 @@
 """From outlines to pixels, by the challenge's rasterisation or by pixel centres.
 
-A pixel of convention is worth 0.06 Dice on this data set, so the rule is fixed to the pixel:
+One pixel of difference in convention is worth 0.06 Dice on this data set, so the rules are exact:
 
 - `official` is MATLAB's `poly2mask`, which the challenge's own script applies to the vertices as
-  they stand in the XML. Its pixel centres are 1-based, so vertices move by half a pixel; they are
-  then put on a grid of fifths, the edges are traced on it, and a pixel is in if its central fifth
-  is. pycocotools (`rleFrPoly`) has the same algorithm and is the oracle of the tests.
+  the XML has them. Its pixel centres are 1-based, so vertices move by half a pixel; they are then
+  rounded to a grid of fifths, the edges are traced on it, and a pixel is inside if its central
+  fifth is. pycocotools (`rleFrPoly`) has the same algorithm and is the oracle of the tests.
 - `center` takes a pixel (row i, column j) whose centre (j + 0.5, i + 0.5) lies inside, by the
   even-odd rule, with no shift of the vertices.
 """
@@ -27,13 +27,12 @@ SUBPIXELS = 5  # of poly2mask, along each axis
 MATLAB_SHIFT = 0.5  # from 1-based pixel centres to 0-based pixel edges
 
 BLOCK = 200_000  # pixels of outline that are traced at once
-# Of all outlines of an image, in pixels: a thousand times what the challenge's densest has. Tracing
-# takes time in proportion, so an image of wild outlines would otherwise take days.
+# Length of all outlines of an image, in pixels: a thousand times that of the challenge's densest.
+# Tracing takes time in proportion, so damaged outlines could otherwise take days.
 OUTLINES_MAX = 50_000_000
-# Of the boxes around all outlines, in areas of the image (counted as no less than SMALL_IMAGE).
+# Area of the boxes around all outlines, in areas of the image (taken as at least SMALL_IMAGE).
 OVERLAP_MAX = 100
 SMALL_IMAGE = 1_000_000  # pixels
-NOTHING = np.zeros(0, np.int64)
 
 
 def region_pixels(
@@ -52,12 +51,12 @@ def region_pixels(
     """
     crossings_of = _EDGE_CROSSINGS[rasterisation]
     found = [crossings_of(*edges, height, width) for edges in _blocks_of_edges(outline)]
-    columns = np.concatenate([columns for columns, _ in found] or [NOTHING])
-    rows = np.concatenate([rows for _, rows in found] or [NOTHING])
+    columns = np.concatenate([columns for columns, _ in found])
+    rows = np.concatenate([rows for _, rows in found])
     if len(columns) == 0:
         return columns, rows
     # A closed outline crosses each column an even number of times, and between an odd and an even
-    # crossing lies the inside. Only the box around the crossings is looked at.
+    # crossing lies the inside. Only the box around the crossings is searched.
     left, top = columns.min(), rows.min()
     box = (int(columns.max() - left) + 1, int(rows.max() - top) + 1)
     crossings = np.bincount((columns - left) * box[1] + (rows - top), minlength=box[0] * box[1])
@@ -67,15 +66,13 @@ def region_pixels(
 
 
 def edge_lengths(outline: Outline) -> npt.NDArray[np.float64]:
-    """How many pixels each edge of a closed outline passes along its longer axis."""
-    if len(outline) == 0:
-        return np.zeros(0)
+    """The length in pixels of each edge of a closed outline along its longer axis."""
     lengths: npt.NDArray[np.float64] = np.abs(np.roll(outline, -1, axis=0) - outline).max(axis=1)
     return lengths
 
 
 def _blocks_of_edges(outline: Outline) -> Iterator[tuple[Outline, Outline]]:
-    """Starts and ends of an outline's edges, in blocks that bound what is held at once.
+    """Starts and ends of an outline's edges, in blocks that bound the memory in use.
 
     An edge begins where the last one ended, so no crossing is lost or doubled between two blocks.
     """
@@ -138,15 +135,15 @@ def _center_crossings(
     start: Outline, end: Outline, height: int, width: int
 ) -> tuple[Integers, Integers]:
     """Columns, and in each the first row whose pixel centre lies below a crossing."""
-    # Each edge from its left end, whichever way the outline runs: or the last bit could give a
-    # pixel whose centre lies on the edge to both of two nuclei along it, or to neither.
+    # Each edge from its left end, whichever way the outline runs. Otherwise the last bit could give
+    # a pixel whose centre lies on an edge to both nuclei that share it, or to neither.
     flip = (start[:, 0] > end[:, 0])[:, None]
     start, end = np.where(flip, end, start), np.where(flip, start, end)
     left, right = start[:, 0], end[:, 0]
     # Columns j with left <= j + 0.5 < right: half-open, so a shared vertex counts once.
     first = np.clip(np.ceil(left - 0.5), 0, width).astype(np.int64)
     last = np.clip(np.ceil(right - 0.5), 0, width).astype(np.int64)
-    count = np.maximum(last - first, 0)
+    count = last - first
     edge = np.repeat(np.arange(len(start)), count)
     column = first[edge] + np.arange(len(edge)) - (np.cumsum(count) - count)[edge]
     run = (end[:, 0] - start[:, 0])[edge]
@@ -173,8 +170,8 @@ def rasterise(
         (no area, outside the image, or covered by earlier ones), which have no label.
 
     Raises:
-        PipelineError: more nuclei than 16 bits can number, or outlines of a length that no nuclei
-            of one image have.
+        PipelineError: more nuclei than 16 bits can number, or outlines that are longer or overlap
+            more than those of nuclei.
     """
     _require_bounded(outlines, height, width)
     labels = np.zeros((height, width), np.uint16)
@@ -210,5 +207,5 @@ def _require_bounded(outlines: list[Outline], height: int, width: int) -> None:
     else:
         return
     raise PipelineError(
-        f"{found}, as nuclei never do; export the annotation from Aperio ImageScope again"
+        f"{found}, which cannot be nuclei; export the annotation from Aperio ImageScope again"
     )

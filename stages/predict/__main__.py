@@ -7,9 +7,9 @@ from tqdm import tqdm
 
 from monuseg.core.command import parser, run
 from monuseg.core.files import replacing_folder
-from monuseg.core.paths import MODELS, PREDICTIONS, RAW, SPLITS
 from monuseg.formats.images import read_rgb
 from monuseg.formats.manifest import SplitRecord, read_records
+from monuseg.formats.paths import MODELS, PREDICTIONS, RAW, SPLITS
 from monuseg.formats.predictions import write_output, write_probabilities
 from monuseg.inference.params import PredictParams
 from monuseg.inference.stain import NORMALISATIONS

@@ -2,12 +2,13 @@
 
 import argparse
 
-from monuseg.core import paths
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import write_text
-from monuseg.core.params import ModelsParams
+from monuseg.core.paths import METRICS
+from monuseg.formats import paths
 from monuseg.formats.manifest import TRAIN, SplitRecord, read_records
+from monuseg.formats.rows import ModelsParams
 from monuseg.scoring.intervals import IntervalParams
 from stages.report import figures, pages
 from stages.report.content import calibrated_splits, content, headline_split
@@ -31,7 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
     if not paths.SPLITS.is_file():
         raise PipelineError(f"{paths.SPLITS} is missing; run `dvc repro tile`")
     records = read_records(paths.SPLITS, SplitRecord)
-    rows = read_rows(models, paths.METRICS, paths.DETAIL)
+    rows = read_rows(models, METRICS, paths.DETAIL)
     histories = {model: read_history(model, paths.HISTORY) for model in models}
     split = headline_split(rows)
     pairs = []
@@ -64,8 +65,8 @@ def main(arguments: argparse.Namespace) -> None:
         galleries=galleries,
         colours=COLOURS,
     )
-    write_text(paths.METRICS / "report.md", markdown)
-    write_text(paths.METRICS / "report.html", html)
+    write_text(METRICS / "report.md", markdown)
+    write_text(METRICS / "report.html", html)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import Field
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import read_json
 from monuseg.core.params import Model, validated
+from monuseg.formats.files import read_json
 from stages.report.rows import Row
 
 METRICS = ("loss", "accuracy", "f1", "dice", "iou", "aji", "pq")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import read_json
-from monuseg.formats.predictions import BASELINE, ENSEMBLE
+from monuseg.formats.files import read_json
+from monuseg.formats.rows import BASELINE, ENSEMBLE
 from monuseg.scoring.calibration import ReliabilityBin
 
 TITLES = {

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from monuseg.formats.manifest import TEST
-from monuseg.formats.predictions import BASELINE
+from monuseg.formats.rows import BASELINE
 from stages.report.reference import ReferenceRun
 from stages.report.rows import TITLES, Row, Scores
 

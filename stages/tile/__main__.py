@@ -1,4 +1,4 @@
-"""Stage `tile`: images to splits, padded arrays and windows, data/tiles/<split>/."""
+"""Stage `tile`: images to splits, padded arrays and windows, `data/tiles/<split>/`."""
 
 import argparse
 from functools import partial
@@ -9,8 +9,8 @@ import pandas as pd
 from monuseg.core.command import parser, run
 from monuseg.core.files import replacing_folder
 from monuseg.core.parallel import parallel_map
-from monuseg.core.paths import MASKS, RAW, SPLITS, TILES
 from monuseg.formats.manifest import ImageRecord, Split, read_records, write_records
+from monuseg.formats.paths import MASKS, RAW, SPLITS, TILES
 from monuseg.formats.tiles import COLUMNS, INDEX
 from stages.tile.params import TileParams
 from stages.tile.splits import split_images

@@ -1,4 +1,4 @@
-"""Block `tile`: windows, and which image is for what."""
+"""Block `tile`: the windows, and what each image is used for."""
 
 from typing import ClassVar, Literal, Self
 
@@ -34,9 +34,9 @@ class ValidationParams(Model):
         if self.method == "organs" and not self.organs:
             raise ValueError("method `organs` needs at least one organ in `organs`")
         if len(set(self.images)) < len(self.images):
-            raise ValueError("an id stands twice in `images`; remove one")
+            raise ValueError("an id is listed twice in `images`; remove one")
         if len(set(self.organs)) < len(self.organs):
-            raise ValueError("an organ stands twice in `organs`; remove one")
+            raise ValueError("an organ is listed twice in `organs`; remove one")
         if self.fold >= self.folds:
             raise ValueError("`fold` counts from 0 and must be below `folds`; lower it")
         return self

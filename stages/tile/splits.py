@@ -1,4 +1,4 @@
-"""What each image is for: the protocol's parts, and validation images held out of training."""
+"""The split of each image: the protocol's parts, and validation images held out of training."""
 
 from monuseg.formats.manifest import (
     TEST,

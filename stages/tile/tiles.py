@@ -17,7 +17,7 @@ def write_tiles(
     if labels.shape != image.shape[:2]:
         raise PipelineError(
             f"{masks / record.id}.png is {labels.shape[1]} x {labels.shape[0]} pixels, its image "
-            f"{image.shape[1]} x {image.shape[0]}; the two must be of one size"
+            f"{image.shape[1]} x {image.shape[0]}; the two must be of the same size"
         )
     tiles.write_image(folder, record.id, image, labels, size)
     return tiles.tile_rows(record.id, record.organ, record.um_per_pixel, labels, size, stride)

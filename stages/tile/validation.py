@@ -9,16 +9,16 @@ from stages.tile.params import ValidationParams
 def validation_images(organs: dict[str, str], params: ValidationParams) -> set[str]:
     """The ids to hold out.
 
-    "fraction" and "fold" walk through the images organ by organ (each organ's in random order) at
-    even distances, so that every organ is held out in proportion.
+    "fraction" and "fold" take images at even distances from a list sorted by organ (in random order
+    within an organ), so that every organ is held out in proportion.
 
     Args:
         organs: organ of each training image, by id.
         params: the method and its settings.
 
     Raises:
-        PipelineError: a named id is no training image, no training image is of a named organ, or no
-            image would be left on either side.
+        PipelineError: a named id is not a training image, no training image shows a named organ, or
+            no image would be left on one side.
     """
     if params.method == "none":
         return set()
@@ -32,15 +32,15 @@ def validation_images(organs: dict[str, str], params: ValidationParams) -> set[s
         unknown = sorted(held_out - organs.keys())
         if unknown:
             raise PipelineError(
-                f"params.yaml: tile.validation.images: {unknown[0]} is no training image of the "
-                "protocol; name ids that data/raw/manifest.csv has in its training part"
+                f"params.yaml: tile.validation.images: {unknown[0]} is not a training image of "
+                "the protocol; name ids that data/raw/manifest.csv has in its training part"
             )
     elif params.method == "organs":
         held_out = {image for image, organ in organs.items() if organ in params.organs}
         absent = sorted(set(params.organs) - set(organs.values()))
         if absent:
             raise PipelineError(
-                f"params.yaml: tile.validation.organs: no training image of the protocol is of "
+                f"params.yaml: tile.validation.organs: no training image of the protocol shows "
                 f"{absent[0]}; name some of {', '.join(sorted(set(organs.values())))}"
             )
     else:

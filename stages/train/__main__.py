@@ -10,8 +10,8 @@ import pandas as pd
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
-from monuseg.core.paths import HISTORY, MODELS, TILES
 from monuseg.core.settings import Settings
+from monuseg.formats.paths import HISTORY, MODELS, TILES
 from monuseg.formats.tiles import TiledImage, read_tiles
 from monuseg.inference.stain import NORMALISATIONS
 from monuseg.models.shared import backend
@@ -124,5 +124,5 @@ def _print_row(row: Mapping[str, float | None]) -> None:
 
 if __name__ == "__main__":
     command = parser(__doc__)
-    command.add_argument("model", help="name of a module in stages/models, such as unet")
+    command.add_argument("model", help="name of a folder in monuseg/models, such as unet")
     run(main, command.parse_args())

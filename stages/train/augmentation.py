@@ -1,4 +1,4 @@
-"""Random crops of H&E images and their label maps, each a pure function of a random generator."""
+"""Random crops of H&E images and their label maps, as pure functions of a random generator."""
 
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,7 @@ Field = npt.NDArray[np.float32]
 UINT8_MAX = 255.0
 # Optical density of each possible pixel value; one is added so that black stays finite.
 DENSITY = -np.log((np.arange(256) + 1) / 256).astype(np.float32)
-# In sigmas, where a Gaussian is taken for zero: it is 0.01 of its height there.
+# In sigmas, where a Gaussian is taken as zero: there it has 0.01 of its height.
 GAUSSIAN_END = 3
 
 
@@ -33,23 +33,23 @@ def random_crop(
 ) -> tuple[RGB, Labels, Pixels]:
     """A rotated, scaled and perhaps mirrored and bent square around a point.
 
-    It is cut from the whole image, so that what lies outside an upright square is real context;
-    only beyond the image's border it is mirrored. All is done in one interpolation, so that
-    elastic deformation blurs no more than rotation alone.
+    It is cut from the whole image, so that its rotated corners show real context; only beyond the
+    image's border are pixels mirrored. A single interpolation does all of it, so that elastic
+    deformation blurs no more than rotation alone.
 
-    Labels and maps are moved as the image is. Maps of distances to an edge were made before, on
-    the whole image, where they are right; moved, they are as good as made anew while a shift
-    changes little across a nucleus, as `elastic` well below `elastic_scale` does.
+    Labels and maps are transformed with the image. Maps of distances to an edge are exact on the
+    whole image, where they were made. Transformed, they remain good as long as the shift changes
+    little across a nucleus, that is, for `elastic` well below `elastic_scale`.
 
     Args:
         image: (height, width, 3).
         labels: (height, width).
         maps: (height, width, n) of values that may be interpolated; n may be 0.
-        centre: (y, x) in pixels, of the crop.
+        centre: (y, x) of the crop's centre, in pixels.
         size: side of the crop in pixels.
         params: `rotate`, `scale`, `flip`, `elastic` and `elastic_scale` are used.
-        generator: gives angle, scale, flip and shifts; nothing is drawn for shifts if there are
-            none.
+        generator: gives angle, scale, flip and shifts; without elastic deformation no numbers are
+            drawn for shifts.
 
     Returns:
         (size, size, 3) image, bilinear, (size, size) labels, nearest, and (size, size, n) maps,
@@ -92,12 +92,12 @@ def displacement(
 ) -> Field:
     """A smooth random shift of each pixel, for elastic deformation.
 
-    As Simard et al. have it ("Best practices for convolutional neural networks", 2003): noise
-    smoothed by a Gaussian. Their noise is of each pixel; here it is of a grid as coarse as the
-    Gaussian is wide, as Ronneberger et al. (U-Net, 2015, https://arxiv.org/abs/1505.04597) take
-    one, which is far cheaper and, for a Gaussian, as smooth. Beyond the crop the grid goes on, and
-    each pixel's weights are scaled to a sum of squares of 1, so that shifts are as large at the
-    border, and on a grid point, as anywhere.
+    As in Simard et al. ("Best practices for convolutional neural networks", 2003), it is noise
+    smoothed by a Gaussian. Their noise has a value per pixel. Here it has one per point of a grid
+    as coarse as the Gaussian is wide, as in Ronneberger et al. (U-Net, 2015,
+    https://arxiv.org/abs/1505.04597), which is far cheaper and, for a Gaussian, as smooth. The grid
+    extends beyond the crop, and each pixel's weights are scaled to a sum of squares of 1, so that
+    shifts are as large at the border, and on a grid point, as elsewhere.
 
     Args:
         size: side of the field in pixels.
@@ -116,10 +116,10 @@ def displacement(
 
 @lru_cache(maxsize=1)
 def _weights(size: int, scale: float) -> Any:
-    """(size, nodes) weights of the noise along an axis, of which each row has a norm of 1.
+    """(size, nodes) weights of the noise along an axis; each row has norm 1.
 
-    A sparse matrix: most are 0, and a product of dense ones is left to NumPy's BLAS, whose threads
-    take ten times as long when the backend's are on all cores.
+    The matrix is sparse: most weights are 0, and NumPy leaves dense products to BLAS, whose threads
+    take ten times as long while the backend's occupy all cores.
     """
     nodes = scale * np.arange(-GAUSSIAN_END, np.ceil((size - 1) / scale) + GAUSSIAN_END + 1)
     away = (np.arange(size)[:, np.newaxis] - nodes) / scale
@@ -152,7 +152,7 @@ def _bent(
 def jitter_colour(
     image: Pixels, params: AugmentationParams, generator: np.random.Generator
 ) -> Pixels:
-    """Other amounts of stain, another brightness, and now and then a blur.
+    """Vary the amounts of the stains and the brightness, and sometimes blur.
 
     The stains are those of Ruifrok and Johnston, "Quantification of histochemical staining by
     color deconvolution", 2001. Each one's amount is multiplied and shifted (Tellez et al., 2018,
@@ -166,7 +166,7 @@ def jitter_colour(
     factors = generator.uniform(1 - params.stain, 1 + params.stain, 3)
     shifts = generator.uniform(-params.stain_shift, params.stain_shift, 3)
     mixing = (hed_from_rgb * factors) @ rgb_from_hed
-    # Not a product of NumPy's: its threads would compete with the backend's for the cores.
+    # Not NumPy's product: its threads would compete with the backend's for the cores.
     affine = np.column_stack([mixing.T, shifts @ rgb_from_hed])
     density = cv2.transform(DENSITY[image], affine)
     brightness = generator.uniform(1 - params.brightness, 1 + params.brightness)

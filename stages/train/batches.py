@@ -18,7 +18,7 @@ from stages.train.targets import maps_of, target_of
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
-BATCHES_AHEAD = 4  # with one worker; each further one has one more
+BATCHES_AHEAD = 4  # with one worker; one more for each further worker
 
 
 class Batches:
@@ -29,7 +29,7 @@ class Batches:
         params: `seed`, `batch_size`, `crop`, `outputs`, `boundary_width`, `sampling` and
             `augmentation` are used.
         scaling: the model's, see `monuseg.models.shared.scaling`.
-        workers: threads that prepare batches, each a batch of its own; no batch depends on it.
+        workers: threads that prepare batches, one each; no batch depends on their number.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Batches:
         self._params = params
         self._workers = workers
         self._scale = SCALINGS[scaling]
-        # A whole image is read many times; the memory map would go to the disk each time.
+        # Each image is read many times; a memory map would go to the disk each time.
         held = [
             replace(
                 image,
@@ -82,7 +82,7 @@ class Batches:
 
     def ahead(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of steps `start` to `stop` (exclusive), in order, prepared in threads."""
-        # One thread a call: OpenCV's own would only compete with the backend's.
+        # One thread per call: OpenCV's own would only compete with the backend's.
         cv2.setNumThreads(1)
         ahead = BATCHES_AHEAD + self._workers - 1
         with ThreadPoolExecutor(self._workers) as pool:

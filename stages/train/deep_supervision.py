@@ -1,4 +1,4 @@
-"""Deep supervision: coarser features of a network are asked for the answer too."""
+"""Deep supervision: coarser features of a network are trained on the targets too."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,12 @@ from stages.train.losses import Objective, cross_entropy_dice
 
 
 def supervised(model: keras.Model, coarse: Mapping[str, int]) -> keras.Model:
-    """The network with logits of its coarser features beside its own.
+    """Add logits of a network's coarser features to its own.
 
     Lee et al., "Deeply-Supervised Nets", 2015, https://arxiv.org/abs/1409.5185; on the levels of a
-    decoder as nnU-Net has it (Isensee et al., 2021, https://doi.org/10.1038/s41592-020-01008-z).
-    Coarse logits are repeated to the image's size, not targets brought to theirs. Targets enter
-    cross-entropy and overlap linearly, so that a coarse pixel learns the mean of those below it.
+    decoder as in nnU-Net (Isensee et al., 2021, https://doi.org/10.1038/s41592-020-01008-z).
+    Coarse logits are repeated to the image's size, instead of reducing targets to theirs. Targets
+    enter cross-entropy and overlap linearly, so a coarse pixel learns the mean of those it covers.
 
     Args:
         model: (batch, height, width, 3) to (batch, height, width, classes) logits.
@@ -22,8 +22,8 @@ def supervised(model: keras.Model, coarse: Mapping[str, int]) -> keras.Model:
 
     Returns:
         A model of the same layers to (batch, height, width, heads * classes) logits: the network's
-        own, then those of each coarser layer. Only training needs it; the network itself keeps
-        its weights, and holds none of the further heads'.
+        own, then those of each coarser layer. Only training needs it; the network itself has
+        the same weights, without those of the additional heads.
     """
     classes = model.output.shape[-1]
     heads = [model.output]
@@ -39,16 +39,16 @@ def supervised(model: keras.Model, coarse: Mapping[str, int]) -> keras.Model:
 def supervised_objective(
     dice_weight: float, class_weights: Sequence[float], coarse: Mapping[str, int], weight: float
 ) -> Objective:
-    """The objective of what `supervised` gives: the mean over heads, by weight.
+    """The objective for a model from `supervised`: the weighted mean over its heads.
 
     Args:
         dice_weight: see `cross_entropy_dice`.
         class_weights: of each class.
-        coarse: as `supervised` has it.
-        weight: of each head relative to the one before, so that its square is of the third.
+        coarse: as for `supervised`.
+        weight: of each head relative to the one before; the third head has its square.
 
     Returns:
-        A function of targets, (batch, height, width, classes), and of all heads' logits.
+        A function of targets, (batch, height, width, classes), and all heads' logits.
     """
     weights = [weight**place for place in range(1 + len(coarse))]
     objective = cross_entropy_dice(

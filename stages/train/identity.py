@@ -1,4 +1,4 @@
-"""The key of a training: the same for two only if both end in the same bytes."""
+"""The key of a training: two trainings share one only if they end in the same bytes."""
 
 import hashlib
 import importlib.metadata
@@ -19,7 +19,7 @@ from monuseg.core.files import sha256_of
 ROOT = Path(monuseg.__file__).resolve().parents[1]
 CODE = ("monuseg", "stages")
 NOT_CODE = ("monuseg", "core")  # decides how a training runs, not what it computes
-# What its packages compute is what the stages compute; see the file itself.
+# Lists the packages that can change what the stages compute.
 COMPUTE = Path("requirements-compute.txt")
 REQUIREMENT = re.compile(r"^[A-Za-z0-9._-]+", re.MULTILINE)
 PROCESSOR = re.compile(r"^model name\s*: (.*)$", re.MULTILINE)
@@ -30,14 +30,14 @@ def training_key(
     initial: Iterable[npt.NDArray[np.generic]],
     folders: Iterable[Path],
 ) -> str:
-    """A SHA-256 of all that decides the bytes that a training ends in.
+    """A SHA-256 of everything that decides the bytes that a training ends in.
 
-    Beside the arguments these are the project's code as loaded so far, so call it when all is
-    imported, the versions of what computes, and the processor.
+    Besides the arguments, that is the versions of the packages that compute, the processor, and the
+    project's code as loaded so far; so call it once everything is imported.
 
     Args:
-        facts: what JSON can hold: parameters, and what the backend made of them.
-        initial: the variables that training starts from, whatever they were made of: a seed, or a
+        facts: parameters and what the backend made of them, as JSON can hold them.
+        initial: the variables that training starts from, whether they come from a seed or from a
             file of pre-trained weights.
         folders: of the data.
 
@@ -55,7 +55,7 @@ def training_key(
 
 
 def code() -> dict[str, str]:
-    """SHA-256 of each of the project's modules that is loaded, by its path."""
+    """SHA-256 of each loaded module of the project, by path."""
     files = {
         Path(file).resolve()
         for module in list(sys.modules.values())
@@ -70,7 +70,7 @@ def code() -> dict[str, str]:
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file, by its path in the folder."""
+    """SHA-256 of each file, by path within the folder."""
     return {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
@@ -79,7 +79,7 @@ def _contents(folder: Path) -> dict[str, str]:
 
 
 def _versions() -> dict[str, str | None]:
-    """The installed versions of the packages that can change the bytes; None if there is none."""
+    """The versions of the packages that can change the bytes; None if one is not installed."""
     found: dict[str, str | None] = {}
     for name in REQUIREMENT.findall(COMPUTE.read_text(encoding="utf-8")):
         try:

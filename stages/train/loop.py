@@ -31,9 +31,9 @@ class Trained:
     """The outcome of a training.
 
     Attributes:
-        weights: what `Model.get_weights` gave at the end of `epoch`.
-        epoch: which one was kept, from 1.
-        history: a row an epoch; the validation columns are None without validation images.
+        weights: what `Model.get_weights` returned at the end of `epoch`.
+        epoch: the one that was kept, from 1.
+        history: one row per epoch; the validation columns are None without validation images.
     """
 
     weights: list[npt.NDArray[np.generic]]
@@ -55,15 +55,15 @@ def compile_for_training(
     cosine decay to zero at the last step, and with a moving average of the weights if asked for.
 
     Args:
-        model: what is to be trained.
+        model: the model to train.
         params: of the optimizer and the objective.
         learning_rate: the highest.
         jit_compile: whether XLA compiles it.
-        coarse: its layers for deep supervision, by `Architecture.coarse_features`; counts where
+        coarse: its layers for deep supervision, from `Architecture.coarse_features`; used if
             `params.deep_supervision` is not 0.
 
     Returns:
-        What `fit` takes steps with: the model itself, or the model with further heads.
+        What `fit` takes steps with: the model itself, or the model with additional heads.
     """
     steps = params.epochs * params.steps_per_epoch
     warmup = round(params.warmup * steps)
@@ -108,22 +108,21 @@ def fit(
 ) -> Trained:
     """Train a compiled model.
 
-    With a checkpoint the state is saved after epochs, and where one is saved already, training goes
-    on after it and ends in the same weights and history as one that was not interrupted. Nothing
-    here draws random numbers but the batches, which are a function of (seed, global step), and the
-    model's layers, whose seeds are among its variables.
+    With a checkpoint, the state is saved after epochs. If one is saved already, training continues
+    from it and ends in the same weights and history as an uninterrupted one. Only the batches, a
+    function of (seed, global step), and the model's layers, whose seeds are among its variables,
+    draw random numbers.
 
     Args:
-        model: what is scored and kept.
+        model: the model to score and keep.
         batches: of the training images.
         validation: images that choose the epoch; may be empty.
         params: `epochs`, `steps_per_epoch` and `keep` are used.
         scaling: of the model's inputs.
-        divisor: of the model's inputs.
+        divisor: must divide height and width of the model's inputs.
         progress: called with each epoch's row when it is done.
         checkpoint: of this training.
-        learner: what `compile_for_training` made of the model; the model itself, if that is what
-            was compiled.
+        learner: what `compile_for_training` returned; by default the model itself.
     """
     learner = learner or model
     forward = forward_of(model, scaling)
@@ -172,12 +171,12 @@ def fit(
 
 @contextmanager
 def _averaged(model: Any) -> Iterator[None]:
-    """The model with the moving average of its weights, which its optimizer keeps."""
+    """Within the context, the model has the moving average that its optimizer keeps."""
     variables = model.trainable_variables
     own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     model.optimizer.finalize_variable_values(variables)
-    # Now two variables share each array, where the backend has no variables of its own: on JAX
-    # prediction gives the model's away, and the optimizer's would be gone with it.
+    # If the backend has no variables of its own, the model's and the optimizer's now share arrays.
+    # On JAX, prediction gives the model's arrays away, and the optimizer's would be lost with them.
     _assign(variables, [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables])
     try:
         yield
@@ -192,17 +191,17 @@ def _assign(variables: Iterable[Any], arrays: Iterable[npt.NDArray[np.generic]])
 
 @dataclass
 class _Carried:
-    """What one epoch hands to the next, beside the variables of model and optimizer.
+    """What one epoch hands to the next, besides the variables of model and optimizer.
 
-    A field is in the checkpoint because it is here, if JSON can hold it; arrays are named in
-    `_state` and `_restored`.
+    Every field that JSON can hold goes into the checkpoint by itself; arrays are named in `_state`
+    and `_restored`.
 
     Attributes:
         weights: those kept so far.
-        kept: the epoch that they are of.
-        kept_dice: its validation Dice, where it was chosen by that.
-        epoch: the last one finished.
-        history: a row for each that is.
+        kept: the epoch that they come from.
+        kept_dice: the validation Dice of that epoch, if it was chosen by that.
+        epoch: the last finished epoch.
+        history: one row per finished epoch.
     """
 
     weights: list[npt.NDArray[np.generic]]
@@ -221,8 +220,8 @@ def _state(carried: _Carried, model: Any) -> State:
 
 
 def _restored(checkpoint: Checkpoint, model: Any) -> _Carried | None:
-    """What was carried when the checkpoint was saved, with the variables set to what they were."""
-    # Before its first step an optimizer has no variables that could be set.
+    """Load what was carried when the checkpoint was saved, and set the variables as they were."""
+    # Before its first step, an optimizer has no variables to set.
     model.optimizer.build(model.trainable_variables)
     state = checkpoint.load()
     if state is None:
@@ -233,5 +232,5 @@ def _restored(checkpoint: Checkpoint, model: Any) -> _Carried | None:
 
 
 def _variables(model: Any) -> dict[str, list[Any]]:
-    """All that training changes: seeds of layers and statistics of normalisation are in it too."""
+    """All that training changes, including seeds of layers and statistics of normalisation."""
     return {"model": model.variables, "optimizer": model.optimizer.variables}

@@ -11,20 +11,20 @@ Objective = Callable[[KerasTensor, KerasTensor], KerasTensor]
 
 
 def cross_entropy_dice(dice_weight: float, class_weights: Sequence[float] = (1.0,)) -> Objective:
-    """Binary cross-entropy plus soft Dice, each class a sigmoid output of its own.
+    """Binary cross-entropy plus soft Dice; each class is a sigmoid output of its own.
 
     Soft Dice is taken over all pixels of a batch, class by class (Milletari et al., "V-Net", 2016,
     https://arxiv.org/abs/1606.04797, with plain sums in the denominator), then averaged.
 
     Args:
-        dice_weight: of (1 - soft Dice) beside cross-entropy.
-        class_weights: of each class in the mean over classes; one number stands for all.
+        dice_weight: of (1 - soft Dice), relative to cross-entropy.
+        class_weights: of each class in the mean over classes; a single number serves all.
 
     Returns:
         The objective of a batch as a function of targets, (batch, height, width, classes) of 0 and
         1, and of logits of the same shape.
     """
-    # Relative to their mean, so that they shift attention and leave the learning rate's meaning.
+    # Relative to their mean, so that they shift attention but keep the scale of the objective.
     relative = [len(class_weights) * weight / sum(class_weights) for weight in class_weights]
 
     def objective(targets: KerasTensor, logits: KerasTensor) -> KerasTensor:

@@ -1,4 +1,4 @@
-"""Block `train`: everything about training that is not the model's own."""
+"""Block `train`: everything about training that does not belong to a model."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -17,7 +17,7 @@ class AugmentationParams(Model):
     """Block `train.augmentation`; see `stages.train.augmentation`."""
 
     rotate: float = Field(ge=0, le=180)
-    # YAML has no tuples, so a list is taken for one.
+    # YAML has no tuples, so a list is accepted as one.
     scale: Annotated[tuple[Scale, Scale], Field(strict=False)]
     flip: bool
     elastic: float = Field(ge=0, le=100)
@@ -32,13 +32,13 @@ class AugmentationParams(Model):
     def _ordered(self) -> Self:
         low, high = self.scale
         if low > high:
-            raise ValueError("`scale` is [lowest, highest]; exchange the two")
+            raise ValueError("`scale` is [lowest, highest]; swap the two")
         return self
 
     @model_validator(mode="after")
     def _unfolded(self) -> Self:
-        # Neighbouring pixels are then moved apart or together by a share of their distance whose
-        # standard deviation is 0.5 / sqrt(2) = 0.35: beyond, tissue often folds over itself.
+        # At half, the distance between neighbouring pixels changes by a share with a standard
+        # deviation of 0.5 / sqrt(2) = 0.35; beyond that, tissue often folds over itself.
         if self.elastic > self.elastic_scale / 2:
             raise ValueError("`elastic` must be at most half of `elastic_scale`; lower it")
         return self

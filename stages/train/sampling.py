@@ -1,4 +1,4 @@
-"""Where crops are cut to train on: of which image, and around which point of it."""
+"""Where training crops are cut: from which image, and around which point of it."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class _Nuclei:
     Attributes:
         labels: (height, width) of the image, without padding.
         numbers: (nuclei,) their labels.
-        boxes: the rows and columns that each lies in.
+        boxes: the rows and columns of each.
         probabilities: (nuclei,) of each, with a sum of 1.
     """
 
@@ -33,23 +33,21 @@ class _Nuclei:
 class Sampler:
     """Draws centres of crops.
 
-    First an image is drawn, then a point of it. `organs: area` takes any tile for as likely as any
-    other, so that large images count for more, and an organ counts by its images. `organs: equal`
-    takes any organ for as likely as any other, then any image of it: what a data set shows seldom
-    is learned as well.
+    First an image is drawn, then a point in it. With `organs: area`, all tiles are equally likely,
+    so that larger images, and organs with more images, count for more. With `organs: equal`, all
+    organs are equally likely, then all images of the organ, so that rare organs are learned too.
 
-    A share `nuclei` of the points lie in nuclei. A point anywhere meets nuclei in proportion to
-    their areas, and one in a nucleus drawn with equal chances meets all of them alike; here the
+    A share `nuclei` of the points lie in nuclei. Points drawn anywhere meet nuclei in proportion to
+    their areas; if nuclei are drawn with equal chances, all are met equally often. Here a nucleus's
     chance is proportional to 1 / sqrt(area), so that small ones are met more often than large ones.
-    The square root stands between no correction of a frequency, here of the area, and the full one,
-    which would see little but specks (Gupta et al., "LVIS", 2019,
-    https://arxiv.org/abs/1908.03195, and Mahajan et al., 2018, https://arxiv.org/abs/1805.00932,
-    both for seldom classes). Nuclei are drawn within an image: over all images at once, most
-    crops would come from the few slides where nuclei are small and crowded (measured on 24 training
-    images of MoNuSeg: 55 % from 4). The point is any
-    of the nucleus's, as nnU-Net's are of its foreground (Isensee et al., 2021,
-    https://doi.org/10.1038/s41592-020-01008-z), since the middle of a bent or torn one may lie
-    outside of it. In an image without nuclei any point is taken.
+    The square root is a compromise between no correction for area and the full one, which would see
+    little but specks (Gupta et al., "LVIS", 2019, https://arxiv.org/abs/1908.03195, and Mahajan et
+    al., 2018, https://arxiv.org/abs/1805.00932, both for rare classes). Nuclei are drawn within an
+    image: over all images at once, most crops would come from the few slides whose nuclei are small
+    and crowded (measured on 24 training images of MoNuSeg: 55 % from 4). The point may be any pixel
+    of the nucleus, as in nnU-Net (Isensee et al., 2021,
+    https://doi.org/10.1038/s41592-020-01008-z), since the centre of a bent or torn one may lie
+    outside it. In an image without nuclei, any point is taken.
 
     Args:
         images: of the training split.
@@ -73,7 +71,7 @@ class Sampler:
             y, x, height, width = image.windows[generator.integers(len(image.windows))]
         else:
             image, (y, x, height, width) = self._tiles[generator.integers(len(self._tiles))]
-        # Nothing is drawn where nothing is to be decided: the rest would be another crop.
+        # No number is drawn where nothing is to be decided: it would change the rest of the crop.
         if self._params.nuclei and generator.random() < self._params.nuclei:
             nuclei = self._nuclei[image.id]
             if nuclei.boxes:

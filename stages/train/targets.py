@@ -15,7 +15,7 @@ Maps = npt.NDArray[np.uint8]
 
 
 def maps_of(labels: Labels, outputs: Sequence[str], boundary_width: int) -> Maps:
-    """What is learned of one image besides its mask: what sets touching nuclei apart.
+    """Maps of one image to be learned besides its mask; they separate touching nuclei.
 
     "boundary" is a band along the edge of every nucleus, half of it inside and half outside, since
     a line of one pixel is too thin to be learned (Chen et al., "DCAN", 2017,
@@ -27,7 +27,7 @@ def maps_of(labels: Labels, outputs: Sequence[str], boundary_width: int) -> Maps
 
     Args:
         labels: (height, width); 0 is background.
-        outputs: names of the network's outputs; those besides "nucleus" are made.
+        outputs: names of the network's outputs; each but "nucleus" gets a map.
         boundary_width: of the band, in pixels.
 
     Returns:
@@ -55,13 +55,13 @@ def maps_of(labels: Labels, outputs: Sequence[str], boundary_width: int) -> Maps
 
 
 def target_of(labels: Labels, maps: Maps) -> npt.NDArray[np.float32]:
-    """(height, width, outputs) from 0 to 1: the mask, then what `maps_of` made."""
+    """(height, width, outputs) from 0 to 1: the mask, then the maps of `maps_of`."""
     mask = (labels > 0).astype(np.float32)[..., np.newaxis]
     return np.concatenate([mask, maps.astype(np.float32) / FULL], axis=-1)
 
 
 def _without_edge(labels: Labels) -> npt.NDArray[np.bool_]:
-    """The pixels of nuclei whose four neighbours are of the same nucleus."""
+    """The pixels of nuclei whose four neighbours belong to the same nucleus."""
     padded = np.pad(labels, 1, mode="edge")
     same = labels > 0
     for neighbour in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):

@@ -1,4 +1,4 @@
-"""Scores of a network on whole validation images, each pixel once, while it trains."""
+"""Scores of a network in training on whole validation images, each pixel once."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from monuseg.formats.tiles import TiledImage
 from monuseg.inference.sliding_window import Forward, predict_image
 
-# Images up to this side go through at once, so that validation costs one pass a pixel.
+# Images up to this side go through at once, so that validation costs one pass per pixel.
 WINDOW = 1024
 OVERLAP = 128
 THRESHOLD = 0.5
@@ -32,7 +32,7 @@ def validate(forward: Forward, images: list[TiledImage], divisor: int) -> Valida
     Args:
         forward: the network.
         images: of the validation split; at least one.
-        divisor: of the network's input.
+        divisor: must divide height and width of the network's input.
     """
     scores = []
     for image in images:

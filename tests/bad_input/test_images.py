@@ -88,7 +88,7 @@ def with_orientation() -> bytes:
     return encoded(PICTURE, exif=exif)
 
 
-NOT_WHOLE = "not a whole and readable TIF or PNG"
+NOT_WHOLE = "not a complete and readable TIF or PNG"
 REFUSED: dict[str, tuple[str, Content, str]] = {
     "truncated TIF": ("tif", lambda: half(encoded(PLAIN)), NOT_WHOLE),
     "truncated TIF of LZW": (
@@ -125,20 +125,20 @@ REFUSED: dict[str, tuple[str, Content, str]] = {
         lambda: encoded(PLAIN[..., 0].astype(np.float32)),
         "found 32-bit floating-point",
     ),
-    "RGBA that one can see through": (
+    "RGBA with transparent pixels": (
         "png",
         lambda: encoded(opacity(254), "PNG"),
-        "see through; flatten it",
+        "transparent pixels; flatten it",
     ),
     "palette with a transparent colour": (
         "png",
         lambda: encoded(
             PICTURE.convert("P"), "PNG", transparency=PICTURE.convert("P").getpixel((0, 0))
         ),
-        "see through; flatten it",
+        "transparent pixels; flatten it",
     ),
     "several pages": ("tif", pages, "holds 2 pages"),
-    "stored turned": ("tif", with_orientation, "stored turned (orientation 6)"),
+    "stored rotated": ("tif", with_orientation, "stored rotated (orientation 6)"),
     "of 10^10 declared pixels": (
         "png",
         lambda: png_that_declares(100_000, 100_000),
@@ -147,12 +147,12 @@ REFUSED: dict[str, tuple[str, Content, str]] = {
     "of a few declared pixels too many": (
         "png",
         lambda: png_that_declares(PIXELS_MAX // 1000, 1001),
-        f"{PIXELS_MAX // 1000} x 1001 pixels, and {PIXELS_MAX} pixels are the most",
+        f"{PIXELS_MAX // 1000} x 1001 pixels, but at most {PIXELS_MAX} pixels are allowed",
     ),
     "TIF that declares a billion rows": (
         "tif",
         lambda: tif_with(encoded(PLAIN), 257, 1_000_000_000),
-        "pixels are the most",
+        "pixels are allowed",
     ),
     "of no pixel": ("png", lambda: png_that_declares(0, 5), NOT_WHOLE),
 }
@@ -173,12 +173,13 @@ def test_an_image_spoilt_after_extraction_is_named_where_it_lies(
     put_archive(packed(pair()))
     run(extract.main, parser("").parse_args([]))
     Path("data/raw/a.tif").write_bytes(half(encoded(PLAIN)))
-    assert refused(masks.main, NOT_WHOLE).startswith("error: data/raw/a.tif: ")
+    said = "not a readable image; run `dvc repro extract`"
+    assert refused(masks.main, said).startswith("error: data/raw/a.tif: ")
     ended = subprocess.run(
         [sys.executable, "-m", "stages.masks"], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
-    assert ended.stderr.startswith(f"error: data/raw/a.tif: {NOT_WHOLE}")
+    assert ended.stderr.startswith(f"error: data/raw/a.tif: {said}")
 
 
 ACCEPTED: dict[str, tuple[str, Content, npt.NDArray[np.uint8]]] = {

@@ -14,6 +14,7 @@ from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.core.parallel import parallel_map
 from monuseg.core.params import LARGEST_FILE, parse_yaml, read_params
+from monuseg.core.paths import PARAMS
 from monuseg.models.shared.registry import MODELS
 from stages.train.params import TrainParams
 from tools import check, preset
@@ -184,7 +185,7 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "list-for-a-source": ({"dataset.source": ["url"]}, "dataset.source", "must be 'synthetic'"),
     "null-for-a-number": ({"train.crop": None}, "train.crop", "valid integer, found None"),
     "null-for-a-block": ({"evaluate": None}, "evaluate", "must be a mapping of keys, found None"),
-    "null-for-a-model": ({"unet": None}, "models", "unet has no block `unet:`; add it"),
+    "null-for-a-model": ({"unet": None}, "unet", "must be a mapping of keys, found None"),
     "text-for-a-block": ({"tile": "256"}, "tile", "must be a mapping of keys, found '256'"),
     "scale-of-one": ({"train.augmentation.scale": [1.0]}, "train.augmentation.scale.1", "missing"),
     "scale-of-texts": (
@@ -196,7 +197,7 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "model-text-for-a-number": ({"unet.width": "8"}, "unet.width", "valid integer"),
     # Out of range.
     "zero-epochs": ({"train.epochs": 0}, "train.epochs", "greater than or equal to 1, found 0"),
-    "negative-seed": ({"evaluate.seed": -1}, "evaluate.seed", "greater than or equal to 0"),
+    "negative-seed": ({"intervals.seed": -1}, "intervals.seed", "greater than or equal to 0"),
     "negative-seed-of-slides": ({"dataset.synthetic.seed": -1}, "dataset.synthetic.seed", "equal"),
     "seed-that-keras-refuses": ({"train.seed": 2**32}, "train.seed", "less than or equal to 4294"),
     "nan": ({"train.weight_decay": float("nan")}, "train.weight_decay", "must be a finite number"),
@@ -215,12 +216,12 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "stride-above-size": ({"tile.stride": 300}, "tile", "a stride above the size leaves pixels"),
     "overlap-above-half": ({"predict.overlap": 300}, "predict", "`overlap` must be at most half"),
     "scale-upside-down": (
-        {"train.augmentation.scale": [1.2, 0.8]}, "train.augmentation", "exchange the two",
+        {"train.augmentation.scale": [1.2, 0.8]}, "train.augmentation", "swap the two",
     ),
     "fold-out-of-folds": ({"tile.validation.fold": 5}, "tile.validation", "`fold` counts from 0"),
     "named-without-names": ({"tile.validation.method": "named"}, "tile.validation", "needs at le"),
     "split-unknown": ({"evaluate.splits": ["tset"]}, "evaluate.splits.0", "must be 'train', 'val"),
-    "split-twice": ({"evaluate.splits": ["test", "test"]}, "evaluate.splits", "stands twice"),
+    "split-twice": ({"evaluate.splits": ["test", "test"]}, "evaluate.splits", "listed twice"),
     "no-split": ({"evaluate.splits": []}, "evaluate.splits", "at least 1 item"),
     "no-candidate": ({"evaluate.nuclei.min_area": []}, "evaluate.nuclei.min_area", "at least 1"),
     "weights-of-another-encoder": (
@@ -251,7 +252,7 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     ),
     "id-unknown": (
         {"tile.validation.method": "named", "tile.validation.images": ["SYN-breast-0002"]},
-        "tile.validation.images", "SYN-breast-0002 is no training image",
+        "tile.validation.images", "SYN-breast-0002 is not a training image",
     ),
     "id-of-a-test-image": (
         {
@@ -259,23 +260,23 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
             "tile.validation.method": "named",
             "tile.validation.images": ["TCGA-A7-A13E-01Z-00-DX1", "TCGA-AC-A2FO-01A-01-TS1"],
         },
-        "tile.validation.images", "TCGA-AC-A2FO is no training image",
+        "tile.validation.images", "TCGA-AC-A2FO is not a training image",
     ),
     "id-of-a-test-image-of-kumar": (
         {
             "dataset.source": "file", "tile.protocol": "kumar", "tile.validation.method": "named",
             "tile.validation.images": ["TCGA-DK-A2I6-01A-01-TS1"],
         },
-        "tile.validation.images", "TCGA-DK-A2I6 is no training image",
+        "tile.validation.images", "TCGA-DK-A2I6 is not a training image",
     ),
     "organ-of-test-images-alone": (
         {
             "dataset.source": "gdrive", "tile.protocol": "challenge",
             "tile.validation.method": "organs", "tile.validation.organs": ["stomach", "lung"],
         },
-        "tile.validation.organs", "no training image of the protocol is of lung; name some of",
+        "tile.validation.organs", "no training image of the protocol shows lung; name some of",
     ),
-    "id-twice": ({"tile.validation.images": ["a", "a"]}, "tile.validation", "an id stands twice"),
+    "id-twice": ({"tile.validation.images": ["a", "a"]}, "tile.validation", "id is listed twice"),
     "xla-with-determinism": ({"train.xla": "on"}, "train.xla", "on contradicts deterministic"),
     "xla-with-determinism-predict": ({"predict.xla": "on"}, "predict.xla", "on contradicts determ"),
     "jax-without-xla": (
@@ -298,7 +299,7 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "models-no-list": ({"models": "unet"}, "models", "expected a list of at least one model"),
     "models-none": ({"models": []}, "models", "expected a list of at least one model"),
     "model-without-block": (
-        {"segnet": "none"}, "models", "segnet has no block `segnet:`; add it",
+        {"segnet": "none"}, "segnet", "must be a mapping of keys, found 'none'",
     ),
     # Archives.
     "source-without-block": ({"dataset": {"source": "url"}}, "dataset", "needs the block `url:`"),
@@ -399,7 +400,7 @@ ACCEPTED: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("values", ACCEPTED.values(), ids=ACCEPTED)
 def test_what_is_right_passes(values: dict[str, object], set_params: SetParams) -> None:
     set_params(values)
-    check.main(parser("").parse_args([]))
+    check.check_params(PARAMS)
 
 
 def test_a_byte_order_mark_is_no_mistake(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_a_block_that_no_stage_would_read_is_named(set_params: SetParams) -> Non
     set_params({"tiles": {"size": 256}})
     assert error_of() == (
         "params.yaml: unknown block 'tiles'; the blocks are baseline, dataset, evaluate, extract, "
-        "masks, models, predict, report, tile, train"
+        "intervals, masks, models, predict, report, tile, train, and one a model"
     )
 
 
@@ -48,7 +49,7 @@ def test_a_block_that_no_stage_would_read_is_named(set_params: SetParams) -> Non
         ("unet", "models: expected a list of at least one model"),
         ([], "models: expected a list of at least one model"),
         (None, "models: expected a list of at least one model"),
-        (["unet", "no_such"], "models: 'no_such' is listed twice or has no stages/models/no_such"),
+        (["unet", "no_such"], "models: 'no_such' is listed twice or has no monuseg/models/no_such"),
         (["unet", "unet"], "models: 'unet' is listed twice"),
         (["registry"], "models: 'registry' is listed twice or has no"),
         (["../params/model"], "models: '../params/model' is listed twice or has no"),
@@ -91,4 +92,57 @@ def test_a_source_without_archives_is_just_not_set_up(set_params: SetParams) -> 
 
 def test_a_listed_model_without_a_block_is_named(set_params: SetParams) -> None:
     set_params({"unet": None})
-    assert error_of() == "params.yaml: models: unet has no block `unet:`; add it"
+    assert error_of() == "params.yaml: unet: must be a mapping of keys, found None"
+
+
+# The lines of dvc.yaml that name models one by one
+
+
+def graph_error_of(project: Path, change: Callable[[str], str]) -> str:
+    file = project / "dvc.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert change(text) != text
+    file.write_text(change(text), encoding="utf-8")
+    return error_of()
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("      - data/predictions/segnet\n", "stages.ensemble.deps: `data/predictions/segnet`"),
+        ("      - metrics/segnet.json\n", "stages.report.deps: `metrics/segnet.json`"),
+        ("      - data/nuclei/ensemble\n", "stages.report.deps: `data/nuclei/ensemble`"),
+        (" segnet,", "stages.evaluate.foreach: `segnet`"),
+        (
+            "        metrics/history/segnet.csv: objective\n",
+            "plots.Training objective.y: `metrics/history/segnet.csv`",
+        ),
+    ],
+)
+def test_a_line_that_a_model_lacks_is_named(line: str, place: str, project: Path) -> None:
+    said = graph_error_of(project, lambda text: text.replace(line, "", 1))
+    assert said.startswith(f"dvc.yaml: {place} is missing; add it")
+
+
+def test_lines_left_of_a_model_taken_out_are_named_one_by_one(
+    set_params: SetParams, project: Path
+) -> None:
+    set_params({"models": ["unet", "segnet"]})
+    assert error_of() == (
+        "dvc.yaml: stages.evaluate.foreach: `deeplabv3plus` is left of a model that params.yaml "
+        "does not list; remove it"
+    )
+    said = graph_error_of(project, lambda text: text.replace("deeplabv3plus, ", ""))
+    assert "stages.ensemble.deps: `data/predictions/deeplabv3plus` is left" in said
+
+
+def test_an_artifact_of_no_model_is_named(project: Path) -> None:
+    said = graph_error_of(project, lambda text: text.replace("  unet: {path", "  vnet: {path"))
+    assert said.startswith("dvc.yaml: artifacts: `unet` is missing; add it")
+
+
+@pytest.mark.parametrize("text", ["stages: {}\n", "[]\n", "stages: {evaluate: {}}\n"])
+def test_another_graph_is_no_graph_of_this_project(text: str, project: Path) -> None:
+    said = graph_error_of(project, lambda _: text)
+    assert said.startswith("dvc.yaml: not the graph of this project")
+    assert "\n" not in said

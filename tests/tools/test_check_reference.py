@@ -11,7 +11,8 @@ import pytest
 
 from monuseg.core.errors import PipelineError
 from tools import check_reference
-from tools.check_reference import EXACT, NUCLEI, PIXELS, Difference, compared, tolerance, values
+from tools.check_reference import EXACT, NUCLEI, PIXELS, tolerance
+from tools.dvc import DVC
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,15 +23,16 @@ def run_of_its_own(project: Path) -> Path:
     shutil.copytree(ROOT / "metrics", project / "metrics")
     for command in (
         ["init", "-q"],
-        ["add", "params.yaml", "metrics"],
+        ["add", "params.yaml", "dvc.yaml", "metrics"],
         ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "made"],
     ):
         subprocess.run(["git", *command], cwd=project, check=True)
+    subprocess.run([*DVC, "init", "-q"], cwd=project, check=True)
     return project
 
 
-def check(reference: str = "HEAD") -> None:
-    check_reference.main(argparse.Namespace(reference=reference))
+def check(revision: str = "HEAD") -> None:
+    check_reference.main(argparse.Namespace(revision=revision))
 
 
 def change(file: Path, split: str, score: str, by: float) -> None:
@@ -59,11 +61,11 @@ def test_trained_rows_have_some_play(
     check()
     shown = capsys.readouterr().out
     assert f"metrics/{row}.json: test.dice" in shown
-    assert "BEYOND" not in shown
+    assert "True" not in shown
     change(file, "test", "dice", 0.2 * PIXELS)
     with pytest.raises(PipelineError, match=rf"{row}\.json: test\.dice and 0 more .* HEAD"):
         check()
-    assert capsys.readouterr().out.count("BEYOND") == 1
+    assert capsys.readouterr().out.count("True") == 1
 
 
 def test_the_baseline_has_none(run_of_its_own: Path) -> None:
@@ -75,28 +77,8 @@ def test_the_baseline_has_none(run_of_its_own: Path) -> None:
 def test_a_score_that_is_gone_or_new_does_not_pass(run_of_its_own: Path) -> None:
     file = run_of_its_own / "metrics/segnet.json"
     replace(file, '"aji_lo"', '"other"')
-    with pytest.raises(PipelineError, match=r"test\.aji_lo and 1 more"):
+    with pytest.raises(PipelineError, match=r"test\.(aji_lo|other) and 1 more"):
         check()
-
-
-def test_of_a_history_the_outcome_counts(run_of_its_own: Path) -> None:
-    file = run_of_its_own / "metrics/history/unet.csv"
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    file.write_text("".join([lines[0], "1,9,9,9,9,9\n", *lines[2:]]), encoding="utf-8")
-    check()
-    file.write_text("".join(lines[:-1]), encoding="utf-8")
-    with pytest.raises(PipelineError, match=r"history/unet\.csv: epoch"):
-        check()
-
-
-def test_a_folder_is_a_reference_too(run_of_its_own: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    shutil.copytree(run_of_its_own / "metrics", kept / "metrics")
-    shutil.copy(run_of_its_own / "params.yaml", kept)
-    check(str(kept))
-    change(kept / "metrics/unet.json", "train", "loss", 1)
-    with pytest.raises(PipelineError, match=r"unet\.json: train\.loss and 0 more"):
-        check(str(kept))
 
 
 def test_other_parameters_do_not_compare(run_of_its_own: Path) -> None:
@@ -105,40 +87,20 @@ def test_other_parameters_do_not_compare(run_of_its_own: Path) -> None:
     replace(file, "device: auto", "device: cpu")
     check()
     replace(file, "learning_rate: 0.003", "learning_rate: 0.004")
-    with pytest.raises(PipelineError, match=r"train\.\w+\.learning_rate is 0.004, and 0.003 in HE"):
+    with pytest.raises(PipelineError, match=r"\w+\.learning_rate is 0.004, and 0.003 in HE"):
         check()
 
 
-@pytest.mark.parametrize("reference", ["no-such-revision", "--help", "HEAD~7"])
-def test_a_reference_that_is_none_is_told(run_of_its_own: Path, reference: str) -> None:
-    with pytest.raises(PipelineError, match=rf"reference {reference}: no params\.yaml there"):
-        check(reference)
+@pytest.mark.parametrize("revision", ["no-such-revision", "--help", "HEAD~7"])
+def test_what_is_no_revision_is_one_line(run_of_its_own: Path, revision: str) -> None:
+    with pytest.raises(PipelineError, match=rf"^{revision}: ERROR: .*[Rr]ev.*"):
+        check(revision)
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("a.json", "{"), ("a.json", '{"x": NaN}'), ("a.json", '{"x": "y"}'), ("a.csv", "epoch\n")],
-)
-def test_what_is_no_metrics_file_is_told(name: str, text: str) -> None:
-    with pytest.raises(PipelineError, match="HEAD: no metrics file"):
-        values(Path(name), text, where="HEAD")
-
-
-def test_missing_metrics_are_told(run_of_its_own: Path) -> None:
+def test_missing_metrics_do_not_pass(run_of_its_own: Path) -> None:
     (run_of_its_own / "metrics/otsu.json").unlink()
-    with pytest.raises(PipelineError, match=r"metrics/otsu\.json is missing; run `dvc repro`"):
+    with pytest.raises(PipelineError, match=r"metrics/otsu\.json: "):
         check()
-
-
-def test_only_what_differs_is_listed() -> None:
-    file = Path("metrics/unet.json")
-    found = compared(file, {"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 2 + PIXELS / 2, "d": 4})
-    assert found == [
-        Difference(f"{file}: b", 2, 2 + PIXELS / 2, PIXELS),
-        Difference(f"{file}: c", 3, None, PIXELS),
-        Difference(f"{file}: d", None, 4, PIXELS),
-    ]
-    assert [difference.beyond for difference in found] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +109,6 @@ def test_only_what_differs_is_listed() -> None:
         ("metrics/unet.json", "test.pq_hi", NUCLEI),
         ("metrics/ensemble.json", "validation.aji", NUCLEI),
         ("metrics/segnet.json", "train.loss", PIXELS),
-        ("metrics/history/unet.csv", "validation_dice", PIXELS),
         ("metrics/otsu.json", "test.pq", EXACT),
     ],
 )

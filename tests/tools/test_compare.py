@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.paths import PER_IMAGE
+from monuseg.formats.paths import PER_IMAGE
 from tools import compare
 
 HEADER = "id,split,organ,dice,iou,aji,pq,dq,sq\n"
@@ -23,7 +23,7 @@ def write(path: Path, lead: float, ids: str = "abcdefgh") -> None:
     path.write_text("".join(lines))
 
 
-def run(first: str, second: str, split: str = "test") -> None:
+def run(first: str, second: str | Path, split: str = "test") -> None:
     compare.main(argparse.Namespace(first=first, second=second, split=split))
 
 
@@ -66,7 +66,7 @@ def test_a_table_of_elsewhere_and_no_difference(
 ) -> None:
     write(PER_IMAGE / "unet.csv", 0.0)
     write(Path("../other.csv"), 0.0)
-    run("unet", "../other.csv")
+    run("unet", Path("../other.csv"))
     assert "dice  +0.0000 (+0.0000 to +0.0000), higher on 0 of 8: may be chance" in (
         capsys.readouterr().out
     )

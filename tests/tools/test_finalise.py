@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import write_json
 from monuseg.core.params import read_params
-from monuseg.core.paths import PREDICTIONS
+from monuseg.formats.files import write_json
+from monuseg.formats.paths import PREDICTIONS
 from tools import check, finalise
 
 ROWS = ["unet", "segnet", "deeplabv3plus", "ensemble", "otsu"]

@@ -11,6 +11,7 @@ import pytest
 from monuseg.core.errors import PipelineError
 from monuseg.core.params import parse_yaml, read_params
 from stages.train.params import TrainParams
+from tests.repository import PACKAGES
 from tools import preset
 from tools.preset import PRESETS, changed
 
@@ -81,8 +82,8 @@ def test_default_is_no_preset(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("change", "value", "line"),
     [
-        ("unet.width=32", 32, "    width: 32"),
-        ("unet.learning_rate=1e-4", 0.0001, "    learning_rate: "),
+        ("unet.width=32", 32, "  width: 32"),
+        ("unet.learning_rate=1e-4", 0.0001, "  learning_rate: "),
         ("train.xla=on", "on", "  xla: on "),
         ("train.deterministic=false", False, "  deterministic: false "),
         ("evaluate.threshold=0.5", 0.5, "  threshold: 0.5 "),
@@ -161,7 +162,7 @@ def test_what_is_wrong_is_one_line_and_leaves_the_file_as_it_was(
         apply(name, *changes)
     assert said in str(caught.value)
     assert ".writing-" not in str(caught.value)
-    assert {path.name for path in Path().iterdir()} == {"params.yaml", "stages"}
+    assert {path.name for path in Path().iterdir()} == {"params.yaml", "dvc.yaml", *PACKAGES}
     assert Path("params.yaml").read_text(encoding="utf-8") == COMMITTED
 
 

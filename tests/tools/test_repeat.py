@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import write_json
 from monuseg.core.params import read_params
 from monuseg.core.paths import METRICS
-from tools import repeat
+from monuseg.formats.files import write_json
+from tools import dvc, repeat
 
 
 def arguments(key: str, *values: str, settings: tuple[str, ...] = ()) -> argparse.Namespace:
@@ -24,8 +24,8 @@ def runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What was to be reproduced; each run scores its own seed."""
     asked: list[list[str]] = []
 
-    def reproduce(stages: list[str]) -> None:
-        asked.append(stages)
+    def reproduce(*stages: str) -> None:
+        asked.append(list(stages))
         seed = read_params()["train"]["seed"]
         if seed == 13:
             raise PipelineError("dvc repro failed")
@@ -37,7 +37,7 @@ def runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         }
         write_json(METRICS / "unet.json", {"test": test, "train": {"dice": 0.9}})
 
-    monkeypatch.setattr(repeat, "reproduce", reproduce)
+    monkeypatch.setattr(dvc, "reproduce", reproduce)
     return asked
 
 
@@ -48,11 +48,12 @@ def test_each_value_is_run_and_the_spread_is_theirs(
     repeat.main(arguments("train.seed", "1", "2", "3"))
     assert runs == [["evaluate@unet"]] * 3
     found = json.loads(Path("spread.json").read_text())
-    spread = found["spread"]["unet"]["test"]
-    assert spread["dice"] == {"mean": 0.82, "deviation": 0.01, "lowest": 0.81, "highest": 0.83}
-    assert list(spread) == ["dice"]  # one run does not define AJI; intervals are no scores
-    assert "unet, test, dice: 0.820 ± 0.010 (0.810 to 0.830)\n" in capsys.readouterr().out
-    assert found["spread"]["unet"]["train"]["dice"]["deviation"] == 0
+    spread = found["spread"]["unet"]
+    assert spread["test.dice"] == {"mean": 0.82, "std": 0.01, "min": 0.81, "max": 0.83}
+    # One run does not define AJI; intervals are no scores.
+    assert list(spread) == ["test.dice", "train.dice"]
+    assert "unet, test.dice: 0.820 ± 0.010 (0.810 to 0.830)\n" in capsys.readouterr().out
+    assert spread["train.dice"]["std"] == 0
     assert found["runs"]["2"]["unet"]["test"]["dice"] == pytest.approx(0.82)
     assert Path("params.yaml").read_bytes() == before
 
@@ -60,13 +61,13 @@ def test_each_value_is_run_and_the_spread_is_theirs(
 def test_other_settings_hold_in_every_run(
     runs: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, reproduce = [], repeat.reproduce
+    seen, reproduce = [], dvc.reproduce
 
-    def watched(stages: list[str]) -> None:
+    def watched(*stages: str) -> None:
         seen.append(read_params()["intervals"]["resamples"])
-        reproduce(stages)
+        reproduce(*stages)
 
-    monkeypatch.setattr(repeat, "reproduce", watched)
+    monkeypatch.setattr(dvc, "reproduce", watched)
     repeat.main(arguments("train.seed", "1", "3", settings=("intervals.resamples=77",)))
     assert seen == [77, 77]
 
@@ -87,8 +88,8 @@ def test_the_same_command_again_goes_on(runs: list[list[str]]) -> None:
         repeat.main(arguments("train.seed", "1", "13"))
     repeat.main(arguments("train.seed", "1", "3"))
     assert len(runs) == 3
-    spread = json.loads(Path("spread.json").read_text())["spread"]["unet"]["test"]
-    assert (spread["dice"]["lowest"], spread["dice"]["highest"]) == (0.81, 0.83)
+    spread = json.loads(Path("spread.json").read_text())["spread"]["unet"]["test.dice"]
+    assert (spread["min"], spread["max"]) == (0.81, 0.83)
 
 
 @pytest.mark.parametrize("content", ['{"key": "train.seed"}', "[]"])

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_a_signal_ends_all_trainings(tmp_path: Path, number: signal.Signals, act
     (tmp_path / "dvc.py").write_text(DVC.replace("ACTION", action))
     (tmp_path / "params.yaml").write_text("models: [unet, segnet]\n")
     try:
-        training = project.stage(module="side_by_side")
+        training = project.start(sys.executable, "-m", "tools.side_by_side")
         for model in ("unet", "segnet"):
             wait_until((tmp_path / f"train@{model}").exists)
         training.send_signal(number)

@@ -1,4 +1,4 @@
-"""What follows the encoder: atrous spatial pyramid pooling, and the decoder."""
+"""The head on the encoder: atrous spatial pyramid pooling and the decoder."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,11 +21,10 @@ class Head:
 
     Attributes:
         output_stride: of the encoder's last features.
-        aspp_filters: of each branch, and of their projection. The paper's: 256.
-        low_level_filters: that the low-level features are reduced to. The paper's: 48.
-        decoder_filters: of the decoder's 3 x 3 convolutions. The paper's: 256.
-        separable: whether 3 x 3 convolutions are depthwise separable, as the paper has them on
-            Xception.
+        aspp_filters: of each branch, and of their projection. The paper has 256.
+        low_level_filters: channels that the low-level features are reduced to. The paper has 48.
+        decoder_filters: of the decoder's 3 x 3 convolutions. The paper has 256.
+        separable: whether 3 x 3 convolutions are depthwise separable, as in the paper on Xception.
     """
 
     output_stride: int
@@ -37,7 +36,7 @@ class Head:
     def __call__(
         self, low: keras.KerasTensor, high: keras.KerasTensor, classes: int
     ) -> keras.KerasTensor:
-        """Logits of an image's size in float32, from features at strides 4 and `output_stride`."""
+        """Logits at the image's size in float32, from features at strides 4 and `output_stride`."""
         x = self._pyramid(high)
         factor = self.output_stride // LOW_LEVEL_STRIDE
         x = BilinearUpsampling(factor, name="decoder_upsampling")(x)
@@ -72,7 +71,7 @@ class Spread(layers.Layer):
     """Repeats one pixel's features at every pixel of a map."""
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
-        """(batch, 1, 1, channels) and (batch, height, width, any) to the map's size."""
+        """Repeat (batch, 1, 1, channels) over the size of (batch, height, width, any)."""
         pixel, features = inputs
         return pixel + ops.zeros_like(features[..., :1])
 
@@ -85,15 +84,15 @@ class Spread(layers.Layer):
 
 
 class BilinearUpsampling(layers.Layer):
-    """Bilinear interpolation to a multiple of a map's size; beyond the edge its pixels go on.
+    """Bilinear interpolation to a multiple of a map's size; beyond the edge its pixels repeat.
 
-    Sums of shifted maps: the same on all backends, where Keras's own layer refuses maps whose size
-    is not known beforehand (3.15, TensorFlow), and gradients of resizing on GPUs are not all
-    deterministic.
+    Computed as sums of shifted maps, which are the same on all backends. Keras's own layer refuses
+    maps whose size is not known beforehand (3.15, TensorFlow), and on GPUs not all gradients of
+    resizing are deterministic.
 
     Args:
         factor: the multiple.
-        options: of a layer.
+        options: of any layer.
     """
 
     def __init__(self, factor: int, **options: str) -> None:
@@ -109,7 +108,7 @@ class BilinearUpsampling(layers.Layer):
         return ops.reshape(columns, (batch, height * self.factor, width * self.factor, channels))
 
     def _interpolated(self, x: keras.KerasTensor, axis: int) -> keras.KerasTensor:
-        """Each pixel's successors along an axis, on a new axis behind it."""
+        """The new pixels in place of each pixel along an axis, on a new axis after it."""
         first, last = ((slice(None),) * axis + (end,) for end in (slice(0, 1), slice(-1, None)))
         but_last, but_first = (
             (slice(None),) * axis + (end,) for end in (slice(0, -1), slice(1, None))
@@ -118,7 +117,7 @@ class BilinearUpsampling(layers.Layer):
         after = ops.concatenate([x[but_first], x[last]], axis=axis)
         parts = []
         for part in range(self.factor):
-            # Of the new pixel's centre from the old one's, in old pixels.
+            # From the old pixel's centre to the new one's, in old pixels.
             offset = (part + 0.5) / self.factor - 0.5
             parts.append((1 - abs(offset)) * x + abs(offset) * (before if offset < 0 else after))
         return ops.stack(parts, axis=axis + 1)

@@ -1,8 +1,8 @@
 """A narrow residual encoder for training from scratch on a few CPU cores.
 
-ResNet-18's basic blocks (He et al. 2016, https://arxiv.org/abs/1512.03385) at a chosen width, after
-a stem of two 3 x 3 convolutions in place of one of 7 x 7 and a pooling, which blurs nuclei of 20
-pixels. Plain convolutions: a CPU computes depthwise ones at a fraction of its speed.
+ResNet-18's basic blocks (He et al. 2016, https://arxiv.org/abs/1512.03385) at a chosen width. The
+stem has two 3 x 3 convolutions in place of a 7 x 7 one and a pooling, which would blur nuclei of 20
+pixels. Convolutions are plain: a CPU computes depthwise ones at a fraction of its speed.
 """
 
 import keras
@@ -10,7 +10,7 @@ from keras import layers
 
 from monuseg.models.shared.convolution import convolution
 
-BLOCKS = 2  # a stage
+BLOCKS = 2  # per stage
 MULTIPLES = [1, 2, 4, 8]  # filters of the stages, as multiples of the width
 # Stride and rate of each stage, by output stride; the stem has stride 2.
 ATROUS = {
@@ -54,9 +54,9 @@ def _block(
 ) -> keras.KerasTensor:
     shortcut = x
     if projected:
-        # A 1 x 1 convolution of that stride sees these pixels alone. They are picked beforehand,
+        # A 1 x 1 convolution of that stride sees only these pixels. They are picked beforehand,
         # since on processors with AVX2 oneDNN overruns its memory in that convolution's gradient
-        # where it has fewer than 8 input channels: wrong numbers, or a crash
+        # if it has fewer than 8 input channels: wrong numbers, or a crash
         # (https://github.com/uxlfoundation/oneDNN/issues/6035, in TensorFlow 2.21).
         if strides > 1:
             shortcut = layers.MaxPooling2D(1, strides, name=f"{name}_shortcut_pick")(shortcut)

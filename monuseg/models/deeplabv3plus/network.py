@@ -15,7 +15,7 @@ from monuseg.models.deeplabv3plus.pretrained import take_resnet50
 
 
 def build(params: Params, classes: int) -> keras.Model:
-    """DeepLabV3+ with logits out, uncompiled, with random weights.
+    """Build DeepLabV3+, which returns logits, uncompiled and with random weights.
 
     Args:
         params: the block `deeplabv3plus`.
@@ -46,7 +46,7 @@ def build(params: Params, classes: int) -> keras.Model:
 
 
 def coarse_features(params: Params) -> dict[str, int]:
-    """What the atrous pyramid ends with, by stride; for deep supervision."""
+    """The last layer of the atrous pyramid and its stride, for deep supervision."""
     return {"pyramid_projection_relu": params.output_stride}
 
 
@@ -54,7 +54,7 @@ def initialise(model: keras.Model, params: Params) -> None:
     """Give the encoder its pre-trained weights, if `params.weights` asks for them.
 
     Raises:
-        PipelineError: they cannot be had, or are another network's.
+        PipelineError: they cannot be loaded, or belong to another network.
     """
     if params.weights != NO_WEIGHTS:
         take_resnet50(model, params.weights)

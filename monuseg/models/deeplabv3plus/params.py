@@ -20,10 +20,10 @@ class Params(ModelParams):
             or `light`.
         output_stride: input pixels per pixel of the encoder's last features.
         width: filters of the light encoder's first stage; the other encoders have their own.
-        aspp_filters: of each branch of the atrous pyramid. The paper's: 256.
-        low_level_filters: that the features at stride 4 are reduced to. The paper's: 48.
-        decoder_filters: of the decoder's convolutions. The paper's: 256.
-        weights: that training starts from: `none` (random), `imagenet`, or the path of a weights
+        aspp_filters: of each branch of the atrous pyramid. The paper has 256.
+        low_level_filters: channels that the features at stride 4 are reduced to. The paper has 48.
+        decoder_filters: of the decoder's convolutions. The paper has 256.
+        weights: what training starts from: `none` (random), `imagenet`, or the path of a weights
             file of `keras.applications.ResNet50(include_top=False)`; prediction needs none.
     """
 
@@ -50,5 +50,5 @@ class Params(ModelParams):
 
     @property
     def scaling(self) -> str:
-        """That of the weights: ResNet-50's were trained on inputs as Caffe has them."""
+        """What the weights expect: ResNet-50's were trained on inputs scaled as in Caffe."""
         return super().scaling if self.weights == NO_WEIGHTS else "caffe"

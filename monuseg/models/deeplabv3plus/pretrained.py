@@ -8,7 +8,7 @@ import keras
 
 from monuseg.core.errors import PipelineError
 
-IMAGENET = "imagenet"  # what keras.applications downloads
+IMAGENET = "imagenet"  # keras.applications downloads these
 
 
 def take_resnet50(model: keras.Model, weights: str) -> None:
@@ -20,7 +20,7 @@ def take_resnet50(model: keras.Model, weights: str) -> None:
             its top.
 
     Raises:
-        PipelineError: there are no such weights, or they are another network's.
+        PipelineError: the weights cannot be loaded, or belong to another network.
     """
     source = _resnet50(weights)
     for layer in source.layers:
@@ -32,14 +32,14 @@ def _resnet50(weights: str) -> Any:
     where = f"params.yaml: deeplabv3plus.weights: {weights}"
     if weights != IMAGENET and not Path(weights).is_file():
         raise PipelineError(
-            f"{where} is no file; give the path of one, `{IMAGENET}` to download it, or `none`"
+            f"{where} is not a file; give the path of one, `{IMAGENET}` to download it, or `none`"
         )
     try:
         with warnings.catch_warnings():
-            # Keras only warns where it finds nothing for a layer, and leaves it at random.
+            # Keras only warns if it finds no weights for a layer, which then stays random.
             warnings.simplefilter("error", UserWarning)
             return keras.applications.ResNet50(include_top=False, weights=weights)
-    # What Keras raises where it cannot download is a bare Exception.
+    # If Keras cannot download, it raises a bare Exception.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise PipelineError(

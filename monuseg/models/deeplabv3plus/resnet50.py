@@ -1,4 +1,4 @@
-"""ResNet-50 with atrous last stages, laid out and named as `keras.applications` has it.
+"""ResNet-50 with atrous last stages, laid out and named as in `keras.applications`.
 
 Reference: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016,
 https://arxiv.org/abs/1512.03385. Layers carry biases, and a stage's stride is in the first 1 x 1
@@ -10,11 +10,11 @@ from keras import layers
 
 from monuseg.models.shared.convolution import normalisation
 
-# Of each stage: its name in keras.applications, blocks, filters within a block.
+# The name of each stage in keras.applications, its blocks, and the filters within a block.
 STAGES = [("conv2", 3, 64), ("conv3", 4, 128), ("conv4", 6, 256), ("conv5", 3, 512)]
 EXPANSION = 4  # of the filters, at the end of a block
-# Stride and rate of each stage, by output stride. Where a stride is left out, the rate of all that
-# follows doubles: each weight meets the very pixels that it would have met.
+# Stride and rate of each stage, by output stride. Where a stride is dropped, the rate of all later
+# layers doubles, so that each weight still meets the same pixels.
 ATROUS = {
     16: [(1, 1), (2, 1), (2, 1), (1, 2)],
     8: [(1, 1), (2, 1), (1, 2), (1, 4)],

@@ -1,4 +1,4 @@
-"""Depthwise separable convolution, which Xception and the head on it use."""
+"""Depthwise separable convolution, for Xception and the head on it."""
 
 import keras
 from keras import layers
@@ -20,10 +20,10 @@ def separable_convolution(
     Args:
         x: (batch, height, width, channels).
         filters: number of output channels.
-        name: what the names of the layers begin with.
+        name: prefix of the names of the layers.
         strides: of the depthwise convolution.
         rate: distance between its taps; above 1 it is atrous.
-        relu_between: ReLU after both; else one before both, as residual blocks have it.
+        relu_between: ReLU after each of the two; otherwise one before both, as in residual blocks.
 
     Returns:
         (batch, height / strides, width / strides, filters).

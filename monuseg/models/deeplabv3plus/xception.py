@@ -55,7 +55,7 @@ def _block(
     rate: int = 1,
     projected: bool = False,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Three separable convolutions beside a shortcut; the output, and what the second one gave."""
+    """Three separable convolutions with a shortcut; the sum, and the second one's output."""
     shortcut, outputs = x, []
     if projected:
         shortcut = convolution(

@@ -2,8 +2,8 @@
 
 Reference: Badrinarayanan, Kendall and Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder
 Architecture for Image Segmentation", TPAMI 2017, https://arxiv.org/abs/1511.00561. The encoder is
-VGG16's, each convolution followed by batch normalisation; the decoder mirrors it and takes nothing
-from it but where each maximum was.
+VGG16's, each convolution followed by batch normalisation; the decoder mirrors it and takes from it
+only where each maximum was.
 """
 
 import keras
@@ -12,12 +12,12 @@ from keras import layers, ops
 from monuseg.models.segnet.params import CONVOLUTIONS, Params
 from monuseg.models.shared.convolution import convolution
 
-# Filters of each level as multiples of the first level's, as VGG16 has them.
+# Filters of each level as multiples of the first level's, as in VGG16.
 MULTIPLES = [1, 2, 4, 8, 8]
 
 
 def build(params: Params, classes: int) -> keras.Model:
-    """SegNet with logits out, uncompiled.
+    """Build SegNet, which returns logits, uncompiled.
 
     Args:
         params: the block `segnet`.
@@ -58,7 +58,7 @@ def build(params: Params, classes: int) -> keras.Model:
 
 
 def coarse_features(params: Params) -> dict[str, int]:
-    """What the decoder ends its levels below the first with, by stride; for deep supervision."""
+    """The last layers of the decoder's levels below the first, and their strides."""
     return {
         f"up{level}_relu{CONVOLUTIONS[level - 1]}": 2 ** (level - 1)
         for level in range(2, params.levels + 1)
@@ -73,11 +73,11 @@ class MaxPoolingWithIndices(layers.Layer):
 
     The index of a maximum is two numbers, 0 or 1: `lower` (its row) and `right[row]` (its column
     in either row of the window), so that unpooling needs neither gather nor scatter, which are
-    slow, and not deterministic on a GPU. The first of equal maxima counts, row by row, as `argmax`
-    has it. No gradient passes through the indices.
+    slow, and not deterministic on a GPU. Of equal maxima the first counts, row by row, as in
+    `argmax`. No gradient passes through the indices.
 
-    The comparisons run on neighbouring pixels laid side by side by a reshape that moves nothing;
-    on a CPU this takes a quarter of the time of arg-max and one-hot over transposed windows.
+    A reshape that moves nothing lays neighbouring pixels side by side for the comparisons. On a CPU
+    this takes a quarter of the time of arg-max and one-hot over transposed windows.
     """
 
     def call(
@@ -117,8 +117,8 @@ class MaxUnpooling(layers.Layer):
         """Unpool.
 
         Args:
-            inputs: pixels, (batch, height, width, channels), and the two indices that pooling to
-                this size gave.
+            inputs: pixels, (batch, height, width, channels), and the two indices from the pooling
+                to this size.
 
         Returns:
             (batch, 2 height, 2 width, channels).

@@ -1,1 +1,1 @@
-"""What the networks share: their registry, store, layers and back end."""
+"""What the networks share: their registry, store, layers and backend."""

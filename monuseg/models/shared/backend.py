@@ -21,11 +21,11 @@ from monuseg.models.shared.runtime import RuntimeParams
 # From NVIDIA's Ampere on, bfloat16 is as fast as float16 and needs no loss scaling.
 BFLOAT16_CAPABILITY = (8, 0)
 
-# Whether TensorFlow convolves by oneDNN. Left alone it does so only on processors with instructions
-# made for neural networks (AVX512_VNNI, AMX). On those with AVX2 alone, as most desktops and many
-# servers have, these networks then train at half the speed or less (U-Net of width 16: 3.1 s a step
-# without, 1.5 s with it, two cores of an EPYC 7003). It changes the last bits too, so that it must
-# not be left to the machine.
+# Whether TensorFlow convolves with oneDNN. By default it does so only on processors with
+# instructions for neural networks (AVX512_VNNI, AMX). On those with AVX2 alone, as in most desktops
+# and many servers, these networks then train at half the speed or less (U-Net of width 16: 3.1 s
+# per step without, 1.5 s with it, two cores of an EPYC 7003). It changes the last bits too, so it
+# must not be left to the machine.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 X86 = ("x86_64", "AMD64")  # as Linux and Windows name it; elsewhere oneDNN is TensorFlow's choice
 
@@ -38,7 +38,7 @@ class Runtime:
         backend: Keras's backend.
         gpu: whether computation runs on a GPU.
         precision: Keras's dtype policy.
-        jit_compile: what to give `Model.compile`.
+        jit_compile: the argument of `Model.compile`.
     """
 
     backend: str
@@ -55,8 +55,8 @@ def configure(params: RuntimeParams, seed: int) -> Runtime:
         seed: of Keras's own random numbers (initial weights).
 
     Raises:
-        PipelineError: KERAS_BACKEND says another backend, the backend is not installed, there is
-            no GPU where one is asked for, or two parameters contradict each other.
+        PipelineError: KERAS_BACKEND names another backend, the backend is not installed, there is
+            no GPU although one is required, or two parameters contradict each other.
     """
     refuse_contradictions(params)
     if "keras" in sys.modules:
@@ -75,7 +75,7 @@ def configure(params: RuntimeParams, seed: int) -> Runtime:
     import keras  # only now: Keras reads its backend when it is imported
 
     keras.config.set_dtype_policy(precision)
-    # It seeds TensorFlow too, whatever the backend, and imports it for that where it is installed.
+    # It seeds TensorFlow too, whatever the backend, and imports it for that if it is installed.
     with _native_messages_withheld():
         keras.utils.set_random_seed(seed)
     return Runtime(params.backend, gpus > 0, precision, _jit_compile(params, gpus > 0))
@@ -90,11 +90,11 @@ def versions() -> dict[str, str]:
 
 
 def refuse_contradictions(params: RuntimeParams) -> None:
-    """Find what cannot be had, as far as it is known before a backend is loaded.
+    """Refuse what cannot work, as far as that is known before a backend is loaded.
 
     Raises:
-        PipelineError: two parameters contradict each other, a variable of the environment says
-            another backend or turns oneDNN off, or the backend is not installed.
+        PipelineError: two parameters contradict each other, an environment variable names another
+            backend or turns oneDNN off, or the backend is not installed.
     """
     if params.backend == "tensorflow" and params.deterministic and params.xla == "on":
         raise PipelineError(
@@ -128,8 +128,8 @@ def refuse_contradictions(params: RuntimeParams) -> None:
 def _native_messages_withheld() -> Iterator[None]:
     """Hold back what C++ code writes to standard error, and show it only if the block fails.
 
-    TensorFlow greets with a dozen lines, "failed call to cuInit" among them, on every machine
-    without a GPU, and writes them before any of its log levels is in force.
+    TensorFlow prints a dozen lines, "failed call to cuInit" among them, on every machine without a
+    GPU, and does so before any of its log levels takes effect.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
@@ -150,7 +150,7 @@ def _jit_compile(params: RuntimeParams, gpu: bool) -> bool:
     if params.backend == "jax":
         return True  # JAX has no other way
     if params.backend == "tensorflow" and params.deterministic:
-        return False  # what Keras does with it
+        return False  # Keras turns it off itself
     # On a CPU XLA makes these networks several times slower.
     return params.xla == "on" or (params.xla == "auto" and gpu)
 
@@ -182,7 +182,7 @@ def _jax(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     if params.device == "cpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
-    # Else it takes three quarters of a GPU's memory at once, and no second model trains beside it.
+    # Otherwise it takes three quarters of a GPU's memory at once: no second training would fit.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 

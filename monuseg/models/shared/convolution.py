@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-# A batch has hundreds of thousands of pixels, so its statistics are good, and those that inference
-# uses may follow them closely; with Keras's 0.99 short trainings are scored on stale ones.
+# A batch has hundreds of thousands of pixels, so its statistics are good, and the averages for
+# inference may follow them closely; with Keras's 0.99, short trainings are scored on stale ones.
 NORMALISATION_MOMENTUM = 0.9
 
 
@@ -25,8 +25,8 @@ def convolution(
         x: (batch, height, width, channels).
         filters: number of output channels.
         name: the layers are `<name>_convolution`, `<name>_normalisation`, `<name>_relu`.
-        number: goes at the end of their names.
-        kernel: its side in pixels.
+        number: suffix of their names.
+        kernel: side of the kernel in pixels.
         strides: of the convolution.
         rate: distance between the kernel's taps; above 1 the convolution is atrous.
         relu: whether ReLU follows.

@@ -9,10 +9,10 @@ from monuseg.core.params import Block
 
 
 class ModelParams(Block):
-    """The keys that every model's block has; the block is named as the model's folder is.
+    """The keys of every model's block, which has the name of the model's folder.
 
     Attributes:
-        learning_rate: AdamW's, at its highest.
+        learning_rate: the highest that AdamW's schedule reaches.
     """
 
     learning_rate: float = Field(gt=0, le=1)
@@ -24,10 +24,10 @@ class ModelParams(Block):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Files of the user's own that training starts from; a model may have some."""
+        """The user's own files that training starts from, if the model takes any."""
         return ()
 
     @property
     def scaling(self) -> str:
-        """How pixels become inputs, a name in `monuseg.models.shared.scaling`."""
+        """How pixels become inputs: a name in `monuseg.models.shared.scaling`."""
         return "symmetric"

@@ -1,7 +1,7 @@
-"""Architectures by name: a model is a folder monuseg/models/<name>/.
+"""Architectures by name: a model is a folder `monuseg/models/<name>/`.
 
-Its `params.py`, without Keras, has the class `Params` and the constant `DIVISOR`. Its `network.py`
-has `build(params, classes)`, and where they apply `initialise(model, params)` and
+Its `params.py` defines the class `Params` and the constant `DIVISOR` and does not import Keras. Its
+`network.py` defines `build(params, classes)` and, if they apply, `initialise(model, params)` and
 `coarse_features(params)`.
 """
 
@@ -41,9 +41,9 @@ class Architecture:
             self._network.initialise(model, params)
 
     def coarse_features(self, params: ModelParams) -> dict[str, int]:
-        """Layers that deep supervision is given to, and their strides in input pixels.
+        """The layers for deep supervision, and their strides in input pixels.
 
-        None for a network that names none.
+        Empty for a network that names none.
         """
         if not hasattr(self._network, "coarse_features"):
             return {}
@@ -56,7 +56,7 @@ class Architecture:
 
 
 def is_model(name: object) -> bool:
-    """Whether `name` is a model's: the folder monuseg/models/<name> has a params.py of its own."""
+    """Whether `name` is a model: a folder `monuseg/models/<name>` with a `params.py`."""
     if not isinstance(name, str) or not name.isidentifier() or name == "shared":
         return False
     return (MODELS / name / "params.py").is_file()

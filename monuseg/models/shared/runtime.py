@@ -13,15 +13,15 @@ Xla = Literal["auto", "on", "off"]
 
 
 class RuntimeParams(Block):
-    """The keys of a block whose stage computes with Keras: each can change the bytes.
+    """The keys of a block whose stage computes with Keras; each can change the results' bytes.
 
     Attributes:
         backend: Keras's backend.
-        device: "gpu" without one is an error; "auto" takes one if there is one.
+        device: "gpu" is an error without one; "auto" uses one if there is one.
         precision: Keras's dtype policy; "auto" is mixed on a GPU and float32 elsewhere.
         xla: compilation by XLA; "auto" is on for a GPU unless `deterministic` rules it out.
         deterministic: only operations that give the same bytes each time.
-        threads: of one operation on a CPU; sums are split by it, so results depend on it.
+        threads: per operation on a CPU; sums are split among them, so their number changes results.
     """
 
     backend: Backend

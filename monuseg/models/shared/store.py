@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import read_json, replacing, write_json
+from monuseg.core.files import replacing
+from monuseg.formats.files import read_json, write_json
 from monuseg.models.shared.registry import architecture
 
 
 @dataclass(frozen=True)
 class Card:
-    """data/models/<name>.json.
+    """The content of `data/models/<name>.json`.
 
     Attributes:
         model: name of the architecture.
-        params: its block `train.<name>`.
+        params: its block of params.yaml, which has its name.
         classes: what each output channel is, the first one "nucleus"; the outputs are logits.
         scaling: how pixels become inputs; see `monuseg.models.shared.scaling`.
         um_per_pixel: mean resolution of the training images.
-        epoch: the epoch, from 1, that the weights are of.
+        epoch: the epoch, from 1, that the weights come from.
         seed: of the training.
-        versions: of what computed it.
+        versions: of Keras and the backend that trained it.
         stain_normalisation: of whole images before anything else; see `monuseg.inference.stain`.
     """
 
@@ -39,10 +40,10 @@ class Card:
 
 
 class _InMemory(io.BytesIO):
-    """A file in memory that Keras takes for a path, by the ending that it asks for.
+    """A file in memory that Keras takes for a path, since its name has the ending that it requires.
 
     HDF5 itself must not write to a disk: on a full one it ends the process with a segmentation
-    fault (h5py 3, HDF5 1.14), and what failed while it closed a file is not told at all.
+    fault (h5py 3, HDF5 1.14), and it does not report errors in closing a file.
     """
 
     def __str__(self) -> str:
@@ -58,7 +59,7 @@ def save(folder: Path, card: Card, weights: list[Any]) -> None:
     Args:
         folder: to write to.
         card: of the model.
-        weights: what `Model.get_weights` gave.
+        weights: what `Model.get_weights` returned.
     """
     model = build(card)
     model.set_weights(weights)
@@ -76,7 +77,7 @@ def build(card: Card) -> Any:
 
 
 def load(folder: Path, name: str) -> tuple[Any, Card]:
-    """The Keras model with its trained weights, and its card.
+    """Load the Keras model with its trained weights, and its card.
 
     Raises:
         PipelineError: a file is missing, or the two do not fit together.
@@ -90,7 +91,7 @@ def load(folder: Path, name: str) -> tuple[Any, Card]:
     model = build(card)
     try:
         with warnings.catch_warnings():
-            # Keras only warns where it finds nothing for a layer, and leaves it untrained.
+            # Keras only warns if it finds no weights for a layer, which then stays untrained.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(weights)
     except (ValueError, OSError, UserWarning) as error:

@@ -1,7 +1,7 @@
 """U-Net.
 
 Reference: Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image
-Segmentation", MICCAI 2015, https://arxiv.org/abs/1505.04597. As is usual since, convolutions are
+Segmentation", MICCAI 2015, https://arxiv.org/abs/1505.04597. As is usual today, convolutions are
 padded, so that the output has the input's size, and followed by batch normalisation.
 """
 
@@ -13,7 +13,7 @@ from monuseg.models.unet.params import DIVISOR, LEVELS, Params
 
 
 def build(params: Params, classes: int) -> keras.Model:
-    """U-Net with logits out, uncompiled.
+    """Build U-Net, which returns logits, uncompiled.
 
     Args:
         params: the block `unet`.
@@ -50,7 +50,7 @@ def build(params: Params, classes: int) -> keras.Model:
 
 
 def coarse_features(_: Params) -> dict[str, int]:
-    """What the decoder ends its levels below the first with, by stride; for deep supervision."""
+    """The last layers of the decoder's levels below the first, and their strides."""
     return {f"up{level}_relu2": 2 ** (level - 1) for level in range(2, LEVELS + 1)}
 
 

@@ -12,7 +12,7 @@ class Params(ModelParams):
     """Block `unet`.
 
     Attributes:
-        width: filters of the first level. The paper's: 64, which is 31.0 M parameters.
+        width: filters of the first level. The paper has 64, which gives 31.0 M parameters.
     """
 
     width: int = Field(ge=1, le=256)

@@ -35,7 +35,7 @@ def test_an_error_of_the_system_names_file_and_remedy(number: int, said: str) ->
 def test_an_error_without_a_file_or_number_is_told_as_it_is() -> None:
     assert explained(OSError(errno.ENOSPC, "x")).startswith("a file that the system does not name:")
     assert explained(OSError("no\nnumber")) == "no number"
-    assert explained(OSError(errno.ENOENT, "x", b"caf\xe9")).startswith("caf\ufffd: no such file")
+    assert explained(OSError(errno.ENOENT, "x", b"caf\xe9")).startswith("caf\udce9: no such file")
 
 
 def full(*name: str) -> OSError:

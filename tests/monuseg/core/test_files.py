@@ -9,15 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from monuseg.core.files import (
-    HASH_BLOCK,
-    read_json,
-    replacing,
-    replacing_folder,
-    sha256_of,
-    write_json,
-    write_text,
-)
+from monuseg.core.files import replacing, replacing_folder, sha256_of, write_text
+from monuseg.formats.files import read_json, write_json
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
@@ -143,7 +136,7 @@ def test_json_has_neither_nan_nor_infinity(tmp_path: Path, value: float) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("size", [0, 1, HASH_BLOCK, HASH_BLOCK + 1])
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1])
 def test_sha256_is_of_all_bytes(tmp_path: Path, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     (tmp_path / "a").write_bytes(content)

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.params import Block, ModelsParams, read_params
+from monuseg.core.params import Block, read_params
+from monuseg.formats.rows import ModelsParams
 from monuseg.inference.params import PredictParams
 from monuseg.scoring.intervals import IntervalParams
 from stages.baseline.params import BaselineParams
@@ -164,12 +165,12 @@ def test_a_bad_value_is_named_by_its_key(
         (
             TileParams,
             {"tile.validation.images": ["a", "a"]},
-            "params.yaml: tile.validation: an id stands twice",
+            "params.yaml: tile.validation: an id is listed twice",
         ),
         (
             TileParams,
             {"tile.validation.organs": ["lung", "lung"]},
-            "params.yaml: tile.validation: an organ stands twice",
+            "params.yaml: tile.validation: an organ is listed twice",
         ),
         (PredictParams, {"predict.overlap": 257}, "params.yaml: predict: `overlap` must be"),
         (

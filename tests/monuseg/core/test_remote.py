@@ -124,9 +124,10 @@ def test_a_stage_writes_the_same_on_workers_elsewhere(
     assert stage_masks(MONUSEG_SCHEDULER=scheduler) == here
 
 
-def slow_hex(item: int, folder: Path) -> str:
-    (folder / f"{item}-{os.getpid()}").touch()
-    time.sleep(0.5)
+def hex_at_leisure(item: int, folder: Path) -> str:
+    """`hex`, after the two workers have both begun and one of them was killed."""
+    (folder / str(os.getpid())).touch()
+    wait_until((folder / "killed").exists)
     return hex(item)
 
 
@@ -137,23 +138,20 @@ def test_a_killed_worker_changes_nothing(
     # Workers find the test's own function as they find the project's.
     workers = new_workers(start, address, 2, PYTHONPATH=str(REPOSITORY))
     monkeypatch.setenv("MONUSEG_SCHEDULER", address)
-    pids = {process.pid for process in workers}
-
-    marks = tmp_path / "marks"
-    marks.mkdir()
-
-    def at_work() -> set[int]:
-        return {int(path.name.partition("-")[2]) for path in marks.iterdir()} & pids
+    begun = tmp_path / "begun"
+    begun.mkdir()
 
     def kill_one() -> None:
-        wait_until(lambda: at_work() == pids)
+        wait_until(lambda: all((begun / str(worker.pid)).exists() for worker in workers))
         workers[0].kill()
+        workers[0].wait(PATIENCE)
+        (begun / "killed").touch()
 
     killer = Thread(target=kill_one)
     killer.start()
-    assert parallel_map(partial(slow_hex, folder=marks), HEX, title="x") == EXPECTED
+    assert parallel_map(partial(hex_at_leisure, folder=begun), HEX, title="x") == EXPECTED
     killer.join()
-    assert workers[0].wait(PATIENCE) == -signal.SIGKILL
+    assert workers[0].returncode == -signal.SIGKILL
 
 
 # What is wrong with a cluster is one line
@@ -209,12 +207,10 @@ def test_workers_without_the_code(outlined: Path, start: Start, tmp_path: Path) 
     (tmp_path / "monuseg.py").touch()  # is found first, and is no package
     address = new_scheduler(start)
     new_workers(start, address, 1, PYTHONPATH=str(tmp_path))
-    assert "does not have this project's code" in said(outlined, address)
+    assert "lacks this project's code" in said(outlined, address)
 
 
 def test_a_worker_that_does_not_see_the_files(tmp_path: Path) -> None:
-    (tmp_path / ".scratch").mkdir()
-    seen = tmp_path / ".scratch/seen"
-    result, error = remote._checked(outcome_of, hex, seen, remote.digest_of_code(), 1)
+    result, error = remote._checked(outcome_of, hex, tmp_path / ".scratch/code", 1)
     assert result is None
-    assert f"does not see {tmp_path}; let all workers share" in str(error)
+    assert f"does not see {tmp_path}; let workers share" in str(error)

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from monuseg.core import supervision
 from monuseg.core.files import replacing, replacing_folder
-from monuseg.core.supervision import Interrupted, Parents
+from monuseg.core.supervision import Dvc, Interrupted
 from tests.processes import SlowProject, left, none_left, wait_until
 
 WHOLE = ["data/masks", "data/masks/a", "data/masks/b", "data/masks/c"]
@@ -242,15 +243,20 @@ def test_nothing_takes_its_place_when_dvc_is_gone(
 ) -> None:
     (tmp_path / "a").write_text("old")
     (tmp_path / "b").mkdir()
-    parents = Parents([os.getppid()])
-    monkeypatch.setattr(supervision, "_parents", parents)
+    dvc = Dvc()
+    monkeypatch.setattr(supervision, "_dvc", dvc)
+    monkeypatch.setattr(dvc, "_process", psutil.Process())
     with replacing(tmp_path / "c") as temporary:
         temporary.write_text("new")
-    for gone in (Parents([]), Parents([os.getppid(), os.getpid()])):
-        monkeypatch.setattr(supervision, "_parents", gone)
-        with pytest.raises(Interrupted, match="dvc"), replacing(tmp_path / "a") as temporary:
-            temporary.write_text("new")
-        with pytest.raises(Interrupted, match="dvc"), replacing_folder(tmp_path / "b") as folder:
-            (folder / "x").touch()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        gone = psutil.Process(ended.pid)
+    for change in ({"_process": None}, {"_process": gone}, {"_parent": os.getpid()}):
+        with monkeypatch.context() as changed:
+            for name, value in change.items():
+                changed.setattr(dvc, name, value)
+            with pytest.raises(Interrupted, match="dvc"), replacing(tmp_path / "a") as temporary:
+                temporary.write_text("new")
+            with pytest.raises(Interrupted, match="dvc"), replacing_folder(tmp_path / "b") as made:
+                (made / "x").touch()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "c"]
     assert (tmp_path / "a").read_text() == "old"

@@ -84,7 +84,7 @@ def test_the_next_run_waits_and_says_so(slow: SlowProject) -> None:
     other = slow.stage("two")
     evaluate = slow.stage("one", module="evaluate")
     said = second.stderr.readline() if second.stderr else ""
-    assert said == f"masks@one: waiting for process {first.pid}, which runs it too, to end\n"
+    assert said == f"masks@one: waiting for process {first.pid} to end\n"
     first.kill()
     (slow.folder / "allowed").touch()
     for run in (second, other, evaluate):

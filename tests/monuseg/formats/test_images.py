@@ -50,9 +50,8 @@ def test_labels_of_16_bits_come_back_as_they_were(tmp_path: Path) -> None:
     [
         np.zeros((4, 5), np.uint8),
         np.zeros((4, 5), np.uint16),
-        np.zeros((4, 5, 3), np.uint16),
     ],
-    ids=["grey", "16-bit grey", "16-bit RGB"],
+    ids=["grey", "16-bit grey"],
 )
 def test_what_extract_refuses_is_not_read_as_rgb(
     tmp_path: Path, image: npt.NDArray[np.generic]

@@ -70,10 +70,10 @@ def test_missing_and_damaged_arrays_are_named(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"a\.npy is missing"):
         read_probabilities(tmp_path, "a")
     (tmp_path / "a.npy").write_bytes(b"")
-    with pytest.raises(PipelineError, match=r"a\.npy is no readable array"):
+    with pytest.raises(PipelineError, match=r"a\.npy is unreadable"):
         read_probabilities(tmp_path, "a")
     np.save(tmp_path / "a.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(PipelineError, match=r"a\.npy is no readable array"):
+    with pytest.raises(PipelineError, match=r"a\.npy is unreadable"):
         read_probabilities(tmp_path, "a")
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 1)))
     with pytest.raises(PipelineError, match=r"a\.npy: expected float16.*float64"):

@@ -1,6 +1,7 @@
 """Windows: every pixel, no seam, any size."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,3 +75,11 @@ def test_a_window_counts_least_at_its_edge() -> None:
     assert found[-1] == 1
     assert np.all(np.diff(found) >= 0)
     assert np.abs(np.diff(found)).max() < 0.1  # no seam
+
+
+def test_a_model_that_returns_more_windows_than_it_was_given_is_an_error() -> None:
+    def doubled(pixels: np.ndarray) -> np.ndarray:
+        return brightness(np.concatenate([pixels, pixels]))
+
+    with pytest.raises(ValueError, match="longer"):
+        predict_image(doubled, random_image(8, 8), window=8, overlap=2, divisor=1)

@@ -1,10 +1,11 @@
 """Test-time augmentation: every view is brought back to the image's own pixels."""
 
+import cv2
 import numpy as np
 import pytest
 
 from monuseg.inference.params import PredictParams
-from monuseg.inference.views import mean_over_views, predict_augmented, views_of
+from monuseg.inference.views import UPRIGHT, mean_over_views, predict_augmented, views_of
 
 ALL = views_of(flips=True, rotations=True)
 
@@ -75,6 +76,23 @@ def test_other_sizes_come_back_to_the_images(scale: float) -> None:
     assert sizes == [(round(60 * scale), round(84 * scale))]
     assert found.shape == (60, 84, 2)
     np.testing.assert_allclose(found[4:-4, 4:-4, 1], brightness(image)[4:-4, 4:-4, 0], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("scale", "interpolation"), [(2.0, cv2.INTER_LINEAR), (0.5, cv2.INTER_AREA)]
+)
+def test_images_are_enlarged_bilinearly_and_shrunk_by_averaging(
+    scale: float, interpolation: int
+) -> None:
+    image, seen = random_image(12, 20), []
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels)
+        return brightness(pixels)
+
+    mean_over_views(predict, image, views=UPRIGHT, scales=[scale])
+    size = (round(20 * scale), round(12 * scale))
+    np.testing.assert_array_equal(seen[0], cv2.resize(image, size, interpolation=interpolation))
 
 
 def test_sizes_count_alike() -> None:

@@ -186,7 +186,7 @@ def test_building_reads_no_weights_so_prediction_needs_none() -> None:
 
 def test_weights_that_are_no_file_are_named(tmp_path: Path) -> None:
     missing = params(weights=str(tmp_path / "missing.h5"))
-    with pytest.raises(PipelineError, match=r"weights: .*missing\.h5 is no file") as raised:
+    with pytest.raises(PipelineError, match=r"weights: .*missing\.h5 is not a file") as raised:
         deeplabv3plus.initialise(None, missing)
     assert "\n" not in str(raised.value)
 

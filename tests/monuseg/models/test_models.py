@@ -35,7 +35,7 @@ SAVE = """
 import sys
 from pathlib import Path
 import keras
-from monuseg.core.files import read_json
+from monuseg.formats.files import read_json
 from monuseg.models.shared import store
 folder = Path(sys.argv[1])
 for _ in range(int(sys.argv[2])):  # what was built before must not show in the file

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import write_json
+from monuseg.formats.files import write_json
 from monuseg.nuclei.chosen import read_chosen
 from monuseg.nuclei.watershed import NucleiSettings
 

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
 from monuseg.core.errors import PipelineError
+from monuseg.nuclei import watershed as module
 from monuseg.nuclei.watershed import (
     LARGEST_HOLE,
     NucleiSettings,
@@ -65,6 +66,13 @@ def test_a_larger_least_distance_keeps_them_one() -> None:
     assert label(mask, NucleiSettings(0.5, 1.0, 30, 10)).max() == 1
 
 
+def test_a_bulge_near_a_higher_one_is_no_nucleus_even_if_that_is_dropped_too() -> None:
+    # Each bulge is lower than the one before it, and only neighbours are within the distance.
+    mask = discs((40, 90), (20, 20, 14), (20, 40, 12), (20, 58, 10))
+    assert label(mask, NucleiSettings(0.5, 1.0, 5, 1)).max() == 3
+    assert label(mask, NucleiSettings(0.5, 1.0, 22, 1)).max() == 1
+
+
 def test_small_nuclei_are_dropped_and_numbers_have_no_gap() -> None:
     mask = discs((40, 80), (10, 10, 5), (10, 40, 1), (25, 60, 5))
     labels = label(mask)
@@ -95,6 +103,13 @@ def test_holes_are_closed_up_to_a_size() -> None:
     lumen = discs((60, 60), (30, 30, 10))
     assert lumen.sum() > LARGEST_HOLE
     np.testing.assert_array_equal(filled(nucleus & ~lumen), nucleus & ~lumen)
+
+
+@pytest.mark.parametrize(("pixels", "closed"), [(200, True), (201, False)])
+def test_a_hole_of_200_pixels_is_the_largest_that_is_closed(pixels: int, closed: bool) -> None:
+    mask = np.ones((3, pixels + 2), bool)
+    mask[1, 1:-1] = False
+    assert filled(mask).all() == closed
 
 
 def test_a_bay_at_the_border_is_no_hole() -> None:
@@ -131,6 +146,12 @@ def test_nuclei_of_low_mean_probability_are_dropped_and_numbers_have_no_gap() ->
     expected = np.where(discs(shape, centres[0]), 1, 0) + np.where(discs(shape, centres[2]), 2, 0)
     np.testing.assert_array_equal(found[0.75], expected)
     np.testing.assert_array_equal(certain(found[0.0], probability, 0.75), expected)
+
+
+def test_a_nucleus_whose_mean_is_the_least_probability_is_kept() -> None:
+    labels = np.array([[1, 1, 0, 2, 2]], np.uint16)
+    probability = np.array([[0.5, 1, 0, 0.5, 0.75]], np.float32)
+    assert certain(labels, probability, 0.75).tolist() == [[1, 1, 0, 0, 0]]
 
 
 def test_a_nucleus_of_one_pixel() -> None:
@@ -185,6 +206,14 @@ def test_more_nuclei_than_labels_is_an_error() -> None:
         label(mask, NucleiSettings(0.5, 0.0, 1, 0))
 
 
+def test_as_many_nuclei_as_labels_are_none_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LABELS_MAX", 2)
+    chosen = NucleiSettings(0.5, 0.0, 1, 1)
+    assert label(np.array([[True, False, True]]), chosen).max() == 2
+    with pytest.raises(PipelineError, match="3 nuclei"):
+        label(np.array([[True, False, True, False, True]]), chosen)
+
+
 def test_the_same_wherever_the_array_lies_in_memory() -> None:
     # Symmetric nuclei have equal peaks, so that a last bit would decide which one is the centre.
     rng = np.random.default_rng(5)
@@ -233,6 +262,15 @@ def test_an_object_without_a_marker_is_one_nucleus() -> None:
     labels = nuclei_from_predictions(predictions, LEARNED, chosen)
     assert labels.max() == 2
     np.testing.assert_array_equal(labels > 0, first | second)
+
+
+def test_numbers_have_no_gap_where_one_object_has_no_marker_and_any_area_will_do() -> None:
+    maps = np.zeros((5, 30, 2), np.float32)
+    for left, height in ((0, 0.9), (10, 0.2), (20, 0.9)):
+        maps[:, left : left + 8] = (1, height)
+    chosen = NucleiSettings(0.5, 0.0, 1, 0, separation="distance", marker_threshold=0.5)
+    labels = nuclei_from_predictions(maps, ["nucleus", "distance"], chosen)
+    assert np.unique(labels).tolist() == [0, 1, 2, 3]
 
 
 def test_the_order_of_the_channels_is_that_of_the_classes() -> None:

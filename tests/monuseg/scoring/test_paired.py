@@ -52,6 +52,7 @@ def test_other_numbers_of_images_are_an_error() -> None:
 def test_too_few_images_are_said_to_be_with_the_odds_of_chance() -> None:
     assert "4 images are too few" in caution(4)
     assert "in one case of 8." in caution(4)
+    assert "higher on all 2 in one case of 2." in caution(2)
     assert caution(FEWEST_IMAGES) == caution(1) == ""
     # Both signs count: the odds that all of n fair coins fall alike.
     assert 2 ** -(FEWEST_IMAGES - 1) < 0.05 <= 2 ** -(FEWEST_IMAGES - 2)

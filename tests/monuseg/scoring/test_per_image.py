@@ -28,10 +28,10 @@ def test_a_split_by_id_in_order_and_what_is_undefined_is_none(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", r"is no CSV .*delete it and run `dvc repro evaluate@unet`"),
+        ("", r"is not a CSV .*delete it and run `dvc repro evaluate@unet`"),
         ("id,split\n", "has no column 'dice'"),
         (HEADER, r"has no test image; add it to evaluate\.splits"),
-        (HEADER + "a,test,lung,much,1,1,1,1,1\n", "no number .*much.* run `dvc repro evaluate@une"),
+        (HEADER + "a,test,lung,much,1,1,1,1,1\n", "not a number .*much.* run `dvc repro eval"),
         (HEADER + "a,test,lung,1,1,1,1,1,1\n" * 2, "has a twice; delete it and run `dvc repro"),
     ],
 )

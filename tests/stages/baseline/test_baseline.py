@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monuseg.core.files import read_json
-from monuseg.core.paths import DETAIL, METRICS, PREDICTIONS, RAW, SPLITS
+from monuseg.core.paths import METRICS
+from monuseg.formats.files import read_json
 from monuseg.formats.images import write_rgb
 from monuseg.formats.manifest import SplitRecord, write_records
+from monuseg.formats.paths import DETAIL, PREDICTIONS, RAW, SPLITS
 from monuseg.formats.predictions import read_output, read_probabilities
 from stages.baseline import __main__ as baseline
 from stages.baseline.otsu import nucleus_mask

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.paths import PREDICTIONS, SPLITS
 from monuseg.formats.manifest import SplitRecord, write_records
+from monuseg.formats.paths import PREDICTIONS, SPLITS
 from monuseg.formats.predictions import (
     read_output,
     read_probabilities,

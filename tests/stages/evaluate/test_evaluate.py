@@ -17,14 +17,11 @@ import yaml
 from scipy import ndimage
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.paths import DETAIL, MASKS, METRICS, NUCLEI, PER_IMAGE, PREDICTIONS, SPLITS
+from monuseg.core.paths import METRICS
 from monuseg.formats.images import read_labels, write_labels
 from monuseg.formats.manifest import SplitRecord, write_records
-from monuseg.formats.predictions import (
-    read_probabilities,
-    write_output,
-    write_probabilities,
-)
+from monuseg.formats.paths import DETAIL, MASKS, NUCLEI, PER_IMAGE, PREDICTIONS, SPLITS
+from monuseg.formats.predictions import read_probabilities, write_output, write_probabilities
 from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
 from monuseg.scoring.instances import score_nuclei
 from stages.evaluate import __main__ as evaluate

@@ -16,7 +16,7 @@ from monuseg.formats.images import Labels
 from monuseg.readers.aperio import read_regions
 from stages.masks import rasterise as module
 from stages.masks.params import Rasterisation
-from stages.masks.rasterise import Outline, rasterise, region_pixels
+from stages.masks.rasterise import Outline, edge_lengths, rasterise, region_pixels
 
 # pycocotools 2.0.11 decodes into an array of NumPy 1's protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -230,6 +230,35 @@ def test_more_nuclei_than_16_bits_number_are_an_error(monkeypatch: pytest.Monkey
     assert labels.max() == 3
     with pytest.raises(PipelineError, match="more than 3 nuclei in one image; cut"):
         rasterise(row, 3, 6, "official")
+
+
+def test_outlines_as_long_as_the_limit_are_taken_and_longer_ones_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "OUTLINES_MAX", 12)
+    labels, _ = rasterise([outline(SQUARE)], 9, 9, "official")
+    assert labels.max() == 1
+    monkeypatch.setattr(module, "OUTLINES_MAX", 11)
+    with pytest.raises(PipelineError, match="more than 11 pixels in all"):
+        rasterise([outline(SQUARE)], 9, 9, "official")
+
+
+def test_an_edge_is_as_long_as_it_is_along_its_longer_axis() -> None:
+    assert edge_lengths(outline([(0, 0), (3, 1), (3, 6)])).tolist() == [3, 5, 6]
+    assert edge_lengths(outline([])).tolist() == []
+
+
+@pytest.mark.parametrize("vertices", [[(0, 0)] * 100, [(0, 0), (4, 0)] * 30])
+def test_no_more_than_a_block_of_an_outline_is_traced_at_once(
+    monkeypatch: pytest.MonkeyPatch, vertices: list[tuple[float, float]]
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 10)
+    shape = outline(vertices)
+    edges = [len(starts) for starts, _ in module._blocks_of_edges(shape)]
+    assert sum(edges) == len(shape)
+    # A repeated vertex counts as a pixel too, and a block may end within its last edge.
+    longest = max(edge_lengths(shape)) + 1
+    assert max(edges) * longest <= module.BLOCK + longest
 
 
 # Many vertices between pixel centres, two-vertex regions, one without a pixel, a test image.

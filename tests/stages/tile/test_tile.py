@@ -136,7 +136,7 @@ def test_named_images_are_held_out(small: list[ImageRecord], set_params: SetPara
     set_params({"tile.validation.method": "named", "tile.validation.images": ["t3", "t4"]})
     assert run(small)["validation"] == {"t3", "t4"}
     set_params({"tile.validation.images": ["t3", "x0"]})
-    with pytest.raises(PipelineError, match="x0 is no training image"):
+    with pytest.raises(PipelineError, match="x0 is not a training image"):
         run(small)
 
 

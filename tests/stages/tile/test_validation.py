@@ -101,12 +101,12 @@ def test_none_holds_nothing_out() -> None:
 @pytest.mark.parametrize(
     ("organs", "values", "said"),
     [
-        ({"breast": 3}, {"method": "named", "images": ["breast-0", "x"]}, "images: x is no train"),
+        ({"breast": 3}, {"method": "named", "images": ["breast-0", "x"]}, "images: x is not a"),
         ({"breast": 2}, {"method": "named", "images": ["breast-0", "breast-1"]}, "2 of 2"),
         (
             {"breast": 2, "liver": 1},
             {"method": "organs", "organs": ["breast", "lung"]},
-            "tile.validation.organs: no training image of the protocol is of lung; name some of "
+            "tile.validation.organs: no training image of the protocol shows lung; name some of "
             "breast, liver",
         ),
         ({"breast": 2}, {"method": "organs", "organs": ["breast"]}, "2 of 2"),

@@ -23,7 +23,7 @@ from stages.train.params import TrainParams
 from stages.train.batches import Batches
 from stages.train.checkpoint import opened
 from stages.train.loop import compile_for_training, fit
-from tests.training.conftest import disc_image
+from tests.stages.train.conftest import disc_image
 
 folder = Path(sys.argv[1])
 params = TrainParams.load().model_copy(update={

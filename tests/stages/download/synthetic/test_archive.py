@@ -1,4 +1,4 @@
-"""Archives of drawn slides: layout, annotations, and bytes that only params decide."""
+"""Archives of synthetic slides: layout, annotations, and bytes that only params decide."""
 
 import zipfile
 from pathlib import Path

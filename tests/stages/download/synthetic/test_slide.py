@@ -1,4 +1,4 @@
-"""Drawn slides: the outlines are those of the nuclei that the image shows."""
+"""Synthetic slides: the outlines are those of the nuclei that the image shows."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Tests of `monuseg.formats.arrays`; that a full disk is told is tested in test_disk.py."""
+"""Tests of `monuseg.formats.files`; that a full disk is told is tested in test_disk.py."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from monuseg.formats.arrays import write_array
+from monuseg.formats.files import write_array
 
 
 @pytest.mark.parametrize(
