@@ -81,6 +81,7 @@ def clone_repeats_nothing(graph: Project, folder: Path) -> None:
     assert files_of(clone.folder) == files_of(graph.folder)
 
 
+@pytest.mark.long  # the same from S3 is short enough
 def test_a_clone_pulls_from_a_folder_and_repeats_nothing(graph: Project, tmp_path: Path) -> None:
     graph.run("dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "remote"))
     clone_repeats_nothing(graph, tmp_path)

@@ -36,7 +36,7 @@ def on_dask(
             code or does not see this project's files.
     """
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
     except ImportError as error:
         raise PipelineError(
             f"{VARIABLE}: Dask is not installed; run `pip install distributed`, or unset it"
@@ -66,6 +66,8 @@ def on_dask(
         raise PipelineError(
             f"{VARIABLE}: {scheduler} has no worker; start one: dask worker {scheduler}"
         ) from error
+    except KilledWorker as error:
+        raise PipelineError(f"{VARIABLE}: workers were killed, often for lack of memory") from error
     finally:
         code.unlink(missing_ok=True)
 

@@ -1,6 +1,6 @@
 """How long the parts of the pipeline take that images or crops pass one by one: `make bench`.
 
-On a drawn slide of the size of MoNuSeg's images; not part of `make test`, since times are of a
+On a synthetic slide of the size of MoNuSeg's images; not part of `make test`, since times are of a
 machine.
 """
 
