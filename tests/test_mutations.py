@@ -51,6 +51,7 @@ EVALUATION = each("evaluate", ROWS)
 FILES: Mapping[str, set[str]] = {
     "requirements-compute.txt": TRAINING | PREDICTION,
     "metrics/reference/": {"report"},
+    "stages/report/": {"report"},  # templates, and what others published
 }
 
 # By the longest prefix. A model's own block is its training's alone: what prediction needs of it

@@ -2,6 +2,10 @@
 
 import errno
 import os
+import re
+import socket
+import ssl
+from contextlib import suppress
 from pathlib import Path
 
 # What the system's errors mean here, and what helps.
@@ -22,6 +26,9 @@ _SAID = {
 # What is said of writing: these errors come from calls on open files, which have no name.
 OF_WRITING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
+# Whose numbers are not the system's.
+OF_LIBRARIES = (ssl.SSLError, socket.gaierror)
+
 
 class PipelineError(Exception):
     """Bad input: one line that names the file, the place in it and the remedy.
@@ -38,7 +45,7 @@ def explained(error: Exception) -> str:
     Args:
         error: a `PipelineError`, which is such a line already, or an `OSError`.
     """
-    if not isinstance(error, OSError) or error.errno is None:
+    if not isinstance(error, OSError) or error.errno is None or isinstance(error, OF_LIBRARIES):
         return _line(str(error))
     said = _SAID.get(error.errno, error.strerror or str(error))
     file = (
@@ -50,4 +57,6 @@ def explained(error: Exception) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.replace(f"{Path.cwd()}{os.sep}", "").split())
+    with suppress(FileNotFoundError):  # the current folder may be gone
+        text = re.sub(rf"(?<![\w./-]){re.escape(f'{Path.cwd()}{os.sep}')}", "", text)
+    return " ".join(text.split())

@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A folder of its own: private to this process, and on the same file system as `path`.
-    with naming(path), tempfile.TemporaryDirectory(prefix=prefix(), dir=path.parent) as folder:
+    with naming(path), _temporary(path.parent) as folder:
         temporary = Path(folder) / path.name
         yield temporary
         stop_if_orphaned()
@@ -35,7 +35,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with naming(path), tempfile.TemporaryDirectory(prefix=prefix(), dir=path.parent) as outer:
+    with naming(path), _temporary(path.parent) as outer:
         temporary = Path(outer) / path.name
         temporary.mkdir()
         yield temporary
@@ -45,6 +45,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             if path.exists():
                 path.rename(Path(outer) / f"{path.name}.old")
             temporary.rename(path)
+
+
+def _temporary(folder: Path) -> "tempfile.TemporaryDirectory[str]":
+    # What cannot be removed, as a worker elsewhere still writes to it, the next run removes.
+    return tempfile.TemporaryDirectory(prefix=prefix(), dir=folder, ignore_cleanup_errors=True)
 
 
 @contextmanager

@@ -45,11 +45,14 @@ def exclusive(path: Path, *, patience: float = 0.0) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=patience)
             break
-        except (FileNotFoundError, Timeout) as error:
-            if path.is_file():
+        except (FileNotFoundError, FileExistsError, Timeout) as error:
+            # Else the holder before is removing its folder, and the next attempt finds none.
+            with suppress(FileNotFoundError, NotADirectoryError):
+                if path.parent.exists() and not path.parent.is_dir():
+                    raise
                 holder = path.read_text(encoding="utf-8", errors="replace").strip()
-                raise LockedError(holder or "unknown") from error
-            # Else the holder before removes its folder just now.
+                if patience >= 0:
+                    raise LockedError(holder or "unknown") from error
         except (OSError, NotImplementedError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise

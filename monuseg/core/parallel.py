@@ -2,14 +2,15 @@
 
 import multiprocessing.resource_tracker
 import os
+import pickle
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Thread
 from typing import Any, TypeVar
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -54,21 +55,24 @@ def parallel_map(
         outcomes = on_dask(outcome_of, function, pending, settings.scheduler)
     else:
         outcomes = _on_processes(function, pending, max(1, workers))
-    shown = tqdm(outcomes, total=len(pending), desc=title, disable=not sys.stderr.isatty())
+    shown = tqdm(
+        outcomes, total=len(pending), desc=title, disable=not (sys.stderr and sys.stderr.isatty())
+    )
     results: list[Any] = []
-    try:
-        for result, error in shown:
-            if error is not None:
-                raise error
-            results.append(result)
-    except TerminatedWorkerError as error:
-        raise PipelineError(
-            f"{title}: a worker process was killed, most often for lack of memory; "
-            "set MONUSEG_WORKERS to fewer"
-        ) from error
-    finally:
-        with warnings.catch_warnings():  # joblib counts what it cancels
-            warnings.simplefilter("ignore", UserWarning)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)  # what joblib cancels
+        try:
+            for result, error in shown:
+                if error is not None:
+                    raise error
+                results.append(result)
+        except TerminatedWorkerError as error:
+            raise PipelineError(
+                f"{title}: a worker process was killed, most often for lack of memory; "
+                "set MONUSEG_WORKERS to fewer"
+            ) from error
+        finally:
+            shown.close()
             outcomes.close()
     return results
 
@@ -82,7 +86,10 @@ def outcome_of(function: Callable[[Item], Result], item: Item) -> tuple[Any, Exc
         return function(item), None
     except Exception as error:  # noqa: BLE001
         error.add_note(traceback.format_exc())
-        return None, error
+        try:
+            return None, pickle.loads(pickle.dumps(error))  # noqa: S301
+        except Exception:  # noqa: BLE001
+            return None, RuntimeError(f"{type(error).__qualname__}: {error}")  # as it can travel
 
 
 def _on_processes(
@@ -99,10 +106,24 @@ def _on_processes(
         parallel = Parallel(
             n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="all", max_nbytes=None
         )
-        # A worker that is half started would not be known, and not be ended.
-        with _signals_kept_from_children(), uninterrupted():
-            outcomes = parallel(delayed(outcome_of)(function, item) for item in items)
-        yield from outcomes
+        outcomes = None
+        try:
+            # A worker that is half started would not be known, and not be ended.
+            with _signals_kept_from_children(), uninterrupted():
+                outcomes = parallel(delayed(outcome_of)(function, item) for item in items)
+            yield from outcomes
+        except BaseException:
+            threading.excepthook = _excepthook
+            raise
+        finally:
+            if outcomes is not None:
+                outcomes.close()
+
+
+def _excepthook(arguments: threading.ExceptHookArgs) -> None:
+    """Keep quiet of the pool's own thread, which stumbles over tasks that were cancelled."""
+    if arguments.thread is None or arguments.thread.name != "ExecutorManagerThread":
+        threading.__excepthook__(arguments)
 
 
 @contextmanager
@@ -128,7 +149,7 @@ def _begin_as_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-    Thread(target=_end_with_parent, args=[parent], daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=[parent], daemon=True).start()
 
 
 def _end_with_parent(parent: int) -> None:

@@ -123,7 +123,7 @@ def parse_yaml(text: str) -> Any:
                     raise _AliasError(event)
         return _reader().load(text)
     # What ruamel.yaml lets through: numbers and dates that are none, and nesting without end.
-    except (ValueError, RecursionError) as error:
+    except (ValueError, LookupError, RecursionError) as error:
         raise YAMLError(str(error)) from error
 
 
@@ -176,7 +176,7 @@ def _place(location: Sequence[int | str], content: Any) -> str:
         keys += f".{key}"
         try:
             content = content[key]  # type: ignore[index]
-        except LookupError:
+        except (LookupError, TypeError):
             content = None
     return keys
 

@@ -17,11 +17,12 @@ def enter_project() -> None:
         PipelineError: the code that runs is another clone's: results would be of code that the
             project does not show.
     """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / PARAMS).is_file() and all((folder / name).is_dir() for name in PACKAGES):
-            break
-    else:
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise PipelineError("the current folder is gone; change to another") from error
+    folder = next((one for one in (here, *here.parents) if _is_root(one)), None)
+    if folder is None:
         return
     # The same file, not the same path: a project may link to its code.
     code = Path(monuseg.__file__).parent
@@ -31,3 +32,8 @@ def enter_project() -> None:
             "project's own environment (`make environment`, then .venv/bin/python)"
         )
     os.chdir(folder)
+
+
+def _is_root(folder: Path) -> bool:
+    wanted = (str(PARAMS), *PACKAGES)
+    return os.access(folder, os.X_OK) and all((folder / name).exists() for name in wanted)

@@ -166,7 +166,7 @@ class _Supervisor:
                 if not numbers:
                     os.close(self._numbers)
                     return
-                for number in numbers:
+                for number in self._before.keys() & set(numbers):
                     self._end(number, PATIENCE)
             if not self._status and _dvc is not None and not _dvc.alive():
                 self._end(signal.SIGTERM, ORPHANS_PATIENCE)

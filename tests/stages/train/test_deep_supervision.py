@@ -97,6 +97,7 @@ def test_the_networks_weights_are_kept_without_the_further_heads(
     model.set_weights(trained.weights)
 
 
+@pytest.mark.long
 def test_further_heads_are_part_of_the_state_of_an_interrupted_training(
     images: list[TiledImage], tmp_path: Path
 ) -> None:
