@@ -31,7 +31,7 @@ retest:  ## test even if nothing has changed
 
 $(TESTED): | environment-dev
 	$(MAKE) --no-print-directory lint
-	python -m pytest -q --numprocesses 2 --dist loadgroup
+	python -m pytest -q --numprocesses 2 --dist loadfile
 	@rm -f $(VENV)/.tested-*
 	@touch $@
 

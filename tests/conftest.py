@@ -1,5 +1,6 @@
 """Fixtures that tests of several folders share."""
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.repository import PACKAGES, Project, Smoke, copy_of_the_repository
 
@@ -19,19 +21,37 @@ settings.register_profile("short", derandomize=True, deadline=None)
 settings.register_profile("long", deadline=None, max_examples=5000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
+SMOKE = "smoke"
+
 SetParams = Callable[[dict[str, object]], None]
 
 
+class OneSmokeRun(LoadFileScheduling):
+    """Tests of one file go to one process, and all that share the smoke graph to the same.
+
+    By files, since xdist 3.8 writes its groups where pytest 9 no longer looks for them.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return SMOKE if shares_smoke(ROOT / file) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneSmokeRun:
+    """Divide the tests between processes."""
+    return OneSmokeRun(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Divide the tests between processes by file; what shares the smoke graph comes first."""
-    for item in items:
-        group = "smoke" if _needs_smoke(item) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not _needs_smoke(item))
+    """Begin with what shares the smoke graph, which takes longest."""
+    items.sort(key=lambda item: not shares_smoke(item.path))
 
 
-def _needs_smoke(item: pytest.Item) -> bool:
-    return "smoke" in getattr(item, "fixturenames", ())
+@functools.cache
+def shares_smoke(file: Path) -> bool:
+    """Whether a file's tests run in the graph of the fixture `smoke`."""
+    return "pytest.mark.graph" in file.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

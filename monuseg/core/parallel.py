@@ -97,6 +97,7 @@ def _on_processes(
 ) -> Outcomes:
     # One worker is this process. Each has as many threads as it: what BLAS sums depends on their
     # number. Arrays are never shared, so nothing is left in /dev/shm.
+    threading.excepthook = _excepthook
     with parallel_config(
         backend="loky",
         initializer=_begin_as_worker,
@@ -112,9 +113,6 @@ def _on_processes(
             with _signals_kept_from_children(), uninterrupted():
                 outcomes = parallel(delayed(outcome_of)(function, item) for item in items)
             yield from outcomes
-        except BaseException:
-            threading.excepthook = _excepthook
-            raise
         finally:
             if outcomes is not None:
                 outcomes.close()

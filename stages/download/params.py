@@ -66,7 +66,7 @@ class Archive(Model):
     Attributes:
         name: of the file in data/archives.
         sha256: of its bytes; with None, the hash of what arrives is printed, to be pinned.
-        size: in bytes, checked if given.
+        size: in bytes; of a download, checked if given.
     """
 
     name: ArchiveName

@@ -9,7 +9,8 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from lzma import LZMAError
@@ -93,19 +94,19 @@ class _BoundedFile(io.BufferedReader):
 
 
 @contextmanager
-def opened(path: Path, *, max_bytes: int) -> Iterator[list[Member]]:
+def opened(path: Path) -> Iterator[list[Member]]:
     """The files of a zip archive in its order, without folders, to be read within the block.
 
     Args:
         path: of the archive.
-        max_bytes: the largest sum of the sizes that its members declare. `zipfile` never returns
-            more of a member than that, and a member that holds more counts as damaged.
 
     Raises:
-        PipelineError: it is no whole zip file, it is empty or too large, or a member is encrypted,
-            is a link or device, is packed by a method that cannot be bounded, or has a path that
-            leads out of a folder.
+        PipelineError: it is no whole zip file, it is empty, or a member is encrypted, is a link or
+            device, is packed by a method that cannot be bounded, or has a path that leads out of a
+            folder.
     """
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise PipelineError(f"{path}: no regular file; remove it and fetch the archive again")
     with _BoundedFile(io.FileIO(path)) as file:
         try:
             source = zipfile.ZipFile(file)
@@ -116,12 +117,26 @@ def opened(path: Path, *, max_bytes: int) -> Iterator[list[Member]]:
             ) from error
         if not members:
             raise PipelineError(f"{path}: an empty zip file; fetch or pack it again")
-        if sum(member.info.file_size for member in members) > max_bytes:
+        yield members
+
+
+def require_at_most(max_bytes: int, members: Iterable[Member]) -> None:
+    """Check how much the members in use unpack to, before any is unpacked.
+
+    `zipfile` never returns more of a member than the size that it declares; one that holds more
+    counts as damaged.
+
+    Raises:
+        PipelineError: those of one archive declare more than `max_bytes` in all.
+    """
+    sizes = Counter[Path]()
+    for member in members:
+        sizes[member.archive] += member.info.file_size
+        if sizes[member.archive] > max_bytes:
             raise PipelineError(
-                f"{path}: unpacks to more than {max_bytes} bytes; "
+                f"{member.archive}: unpacks to more than {max_bytes} bytes; "
                 "raise extract.max_bytes in params.yaml if that is right"
             )
-        yield members
 
 
 def _checked_members(archive: Path, source: zipfile.ZipFile) -> Iterator[Member]:

@@ -11,7 +11,7 @@ class ExtractParams(Block):
     """Block `extract`.
 
     Attributes:
-        max_bytes: an archive whose members unpack to more is refused.
+        max_bytes: an archive whose images and annotations unpack to more is refused.
     """
 
     key: ClassVar[str] = "extract"

@@ -20,7 +20,7 @@ from monuseg.formats.protocol import UNKNOWN_ORGAN, organ_of
 from monuseg.readers.aperio import BYTES_MAX as XML_BYTES_MAX
 from monuseg.readers.raster import BYTES_MAX as IMAGE_BYTES_MAX
 from monuseg.readers.raster import decode_mask, decode_rgb
-from stages.extract.archives import Member, opened
+from stages.extract.archives import Member, opened, require_at_most
 from stages.extract.layouts import ImageFiles, recognise, shown
 
 # A 40x objective; what the challenge's images were scanned with.
@@ -37,7 +37,7 @@ def write_raw(archives: Sequence[Path], folder: Path, *, max_bytes: int) -> list
     Args:
         archives: zip files of any known layout; see `stages.extract.layouts`.
         folder: exists and is empty.
-        max_bytes: an archive that unpacks to more is refused.
+        max_bytes: an archive whose images and annotations unpack to more is refused.
 
     Returns:
         A record of each image, sorted by id.
@@ -49,8 +49,10 @@ def write_raw(archives: Sequence[Path], folder: Path, *, max_bytes: int) -> list
     with ExitStack() as stack:
         members: list[Member] = []
         for path in archives:
-            members += stack.enter_context(opened(path, max_bytes=max_bytes))
+            members += stack.enter_context(opened(path))
         layout = recognise(members)
+        used = [m for files in layout.images for m in (files.image, files.annotation)]
+        require_at_most(max_bytes, used)
         organs = _organs(layout.organ_tables)
         # `None`: no progress bar where standard error is no terminal.
         images = tqdm(layout.images, desc="extract", disable=None)

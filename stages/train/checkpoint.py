@@ -101,7 +101,8 @@ class Checkpoint:
                 arrays.unlink(missing_ok=True)
             print(f"no checkpoint saved: {explained(error)}", flush=True)
         else:
-            self._remove_all_but(INDEX, arrays.name)
+            with suppress(OSError):
+                self._remove_all_but(INDEX, arrays.name)
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
@@ -109,6 +110,9 @@ class Checkpoint:
         """The saved state, or None; a state that is damaged or of another key is removed.
 
         One line says so.
+
+        Raises:
+            OSError: it cannot be read; it stays as it is.
         """
         index = self.folder / INDEX
         state = None
@@ -127,7 +131,7 @@ class Checkpoint:
                 }
             state = State(content["values"], arrays)
             kept = [INDEX, content["arrays"]]
-        except (ValueError, OSError):
+        except (ValueError, FileNotFoundError, IsADirectoryError, NotADirectoryError):
             if index.exists():
                 said = "damaged, or of another training; training starts from the beginning"
                 print(f"{index}: not used: {said}", flush=True)
@@ -167,9 +171,12 @@ def opened(
         OSError: the folder cannot be written.
     """
     folder = scratch / f"{name}-{key[:KEY_LENGTH]}"
+    # Never removed: without it a process could lock a folder that another one removes just then.
+    guard = scratch / LOCK
     with ExitStack() as held:
         try:
-            held.enter_context(exclusive(folder / LOCK))
+            with exclusive(guard, patience=-1):
+                held.enter_context(exclusive(folder / LOCK))
         except LockedError as error:
             raise PipelineError(
                 f"{folder / LOCK}: another process is training {name} on the same inputs (process "
@@ -183,11 +190,14 @@ def opened(
         for left in scratch.glob(f"{REMOVED}*"):
             shutil.rmtree(left, ignore_errors=True)
         others = [path for path in scratch.glob(f"{name}-*") if path != folder]
-        for other in sorted(others, key=_age)[: -(MOST_KEYS - 1)]:
-            with suppress(LockedError, OSError), exclusive(other / LOCK):
-                _remove(other)
+        with exclusive(guard, patience=-1):
+            for other in sorted(others, key=_age)[: -(MOST_KEYS - 1)]:
+                with suppress(LockedError, OSError), exclusive(other / LOCK):
+                    _remove(other)
         yield Checkpoint(folder, key, seconds)
-        _remove(folder)
+        # Somebody may have removed it by hand.
+        with suppress(FileNotFoundError), exclusive(guard, patience=-1):
+            _remove(folder)
 
 
 def _remove(folder: Path) -> None:

@@ -213,6 +213,7 @@ ACCEPTED: dict[str, Callable[[], bytes]] = {
     "a comment after it": lambda: packed(pair())[:-2] + struct.pack("<H", 7) + b"comment",
     "zip64": lambda: zip64(pair()),
     "litter of systems": lambda: packed(pair() | {"__MACOSX/._a.tif": b"x", "Thumbs.db": b"x"}),
+    "a huge file of no use": lambda: packed(pair() | {"slide.svs": bytes(LIMIT + 1)}),
     "a zip beside the images": lambda: packed(pair() | {"inner.zip": b"PK"}),
     "folders of Windows": lambda: packed({f"x\\{name}": file for name, file in pair().items()}),
 }
@@ -230,7 +231,10 @@ def zip64(files: dict[str, bytes]) -> bytes:
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("make", ACCEPTED.values(), ids=ACCEPTED)
-def test_an_odd_archive_that_is_whole_is_unpacked(make: Callable[[], bytes]) -> None:
+def test_an_odd_archive_that_is_whole_is_unpacked(
+    make: Callable[[], bytes], set_params: SetParams
+) -> None:
+    set_params({"extract.max_bytes": LIMIT})
     put_archive(make())
     run(extract.main, parser("").parse_args([]))
     files = {path.name: path.read_bytes() for path in Path("data/raw").iterdir()}

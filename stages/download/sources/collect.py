@@ -59,6 +59,9 @@ def _obtain(
     # A link would let a change to one file reach the other.
     with replacing(target) as temporary:
         shutil.copyfile(found, temporary)
+        # By hand or by a process, what was found may have been changed since.
+        if sha256_of(temporary) != archive.sha256:
+            raise PipelineError(f"{found}: changed while it was copied; run again")
 
 
 def _download(archive: RemoteArchive, transfer: TransferParams, entry: Path) -> Path:

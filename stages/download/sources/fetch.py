@@ -4,22 +4,30 @@ import re
 import sys
 import time
 from http import HTTPStatus
+from itertools import count
 from pathlib import Path
 
 import gdown
 import requests
 from gdown.exceptions import DownloadError, FileURLRetrievalError
+from requests import RequestException
+from urllib3.exceptions import HTTPError
 
 from stages.download.params import DriveArchive, RemoteArchive, TransferParams
-from stages.download.sources.verify import FIRST_BYTES, failure, what_came
+from stages.download.sources.verify import FIRST_BYTES, HTML, cleaned, failure, what_came
 
 # Replies that say "later", not "no".
 TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
 LONGEST_WAIT = 30.0  # seconds between two attempts
+# The page that asks for a confirmation, which gdown gives: Drive would send the file after it.
+CONFIRMATION = "Virus scan warning"
 # What Drive's page says when too many people have fetched a file.
 QUOTA_WORDS = re.compile("too many users|quota exceeded", re.IGNORECASE)
 # What gdown says when the server does not send the rest of a file that was received in part.
 NOT_RESUMED = "byte range"
+# What a download may end with. gdown expects headers, form fields, dates and addresses without
+# checking them, which gives the last three.
+FAILURES = (DownloadError, RequestException, HTTPError, LookupError, ValueError, AssertionError)
 # The first that fits counts: some are also kinds of ConnectionError.
 NETWORK_ERRORS = {
     requests.exceptions.SSLError: "the server's certificate is not accepted",
@@ -36,7 +44,10 @@ def fetch(archive: RemoteArchive, params: TransferParams, target: Path) -> None:
 
     gdown itself retries when the network fails. It does not retry after HTTP 429 and 5xx, it keeps
     a part that cannot be resumed, and it takes an existing target for the finished file; these are
-    dealt with here.
+    dealt with here. It does not tell a server that is busy from one that cannot send the rest of a
+    part: the part is dropped when the rest was refused twice in a row, or at last, and the server
+    does send the whole. Without a hash it is dropped at once: the file may have changed, and nobody
+    would notice a mixture.
 
     Args:
         archive: what to download.
@@ -58,7 +69,9 @@ def fetch(archive: RemoteArchive, params: TransferParams, target: Path) -> None:
             reason = f"more than {limit} bytes; set its `size` in params.yaml if that is right"
             raise failure(archive, reason)
 
-    for attempt in range(params.retries + 1):
+    retries = params.retries
+    refusals = 0
+    for attempt in count():
         target.unlink(missing_ok=True)
         try:
             gdown.download(
@@ -72,12 +85,18 @@ def fetch(archive: RemoteArchive, params: TransferParams, target: Path) -> None:
                 progress=stop_if_too_large,
             )
             return
-        # KeyError and AssertionError: gdown expects headers and form fields without checking.
-        except (DownloadError, requests.RequestException, KeyError, AssertionError) as error:
+        except FAILURES as error:
             reason, is_transient = _explained(error, address, params.timeout)
-            if NOT_RESUMED in str(error):
+            refusals = refusals + 1 if NOT_RESUMED in str(error) else 0
+            is_decided = refusals > 1 or attempt >= retries
+            if refusals and (
+                archive.sha256 is None
+                or (is_decided and _look(address, params.timeout)[1] == HTTPStatus.OK)
+            ):
                 _drop_parts(target)
-            if not is_transient or attempt == params.retries:
+                refusals = 0
+                retries = params.retries + 1  # one more, for the whole
+            if not is_transient or attempt >= retries:
                 tried = f" ({attempt + 1} attempts)" if attempt else ""
                 raise failure(archive, f"{reason}{tried}") from error
             print(f"{archive.name}: {reason}; trying again", file=sys.stderr)
@@ -93,41 +112,44 @@ def _explained(error: Exception, address: str, timeout: float) -> tuple[str, boo
     """What went wrong, in a few words, and whether another attempt may succeed."""
     if isinstance(error, requests.HTTPError):
         status = error.response.status_code
-        return f"HTTP {status} {error.response.reason}", status in TRANSIENT_STATUS
-    if isinstance(error, FileURLRetrievalError | KeyError | AssertionError):
-        words = "gdown cannot read the reply"
-        if isinstance(error, FileURLRetrievalError):
-            # Drive's own words; gdown raises them again with advice around them.
-            words = " ".join(str(error.__context__ or error).split())
-        said = "Drive gives no file"
-        if QUOTA_WORDS.search(words):
-            said = "Drive's download quota of this file is used up for now"
-        came, is_transient = _look(address, timeout)
-        return f"{said}: {words} ({came})", is_transient
-    return _network_reason(error, timeout), NOT_RESUMED in str(error)
+        return cleaned(f"HTTP {status} {error.response.reason}"), status in TRANSIENT_STATUS
+    if NOT_RESUMED in str(error):
+        return "the server did not send the rest of what was received", True
+    words = "gdown cannot read the reply"
+    if isinstance(error, FileURLRetrievalError):
+        # Drive's own words; gdown raises them again with advice around them.
+        words = cleaned(str(error.__context__ or error))
+    elif isinstance(error, RequestException | DownloadError):
+        return _network_reason(error, timeout), False
+    came, status = _look(address, timeout)
+    if QUOTA_WORDS.search(f"{words} {came}"):
+        return f"Drive's download quota of this file is used up for now: {words} ({came})", False
+    # What refused may be over by now.
+    sends = status == HTTPStatus.OK and (not came.startswith(HTML) or CONFIRMATION in came)
+    return f"no file came: {words} ({came})", sends or status in TRANSIENT_STATUS
 
 
-def _look(address: str, timeout: float) -> tuple[str, bool]:
-    """What Drive sends, which gdown does not say, and whether another attempt may succeed."""
+def _look(address: str, timeout: float) -> tuple[str, int | None]:
+    """What the server sends, which gdown does not say, and the HTTP status, if any."""
     try:
         with requests.get(address, stream=True, timeout=timeout) as response:
             came = what_came(next(response.iter_content(FIRST_BYTES), b""))
-    except requests.RequestException as error:
-        return _network_reason(error, timeout), False
+    except FAILURES as error:
+        return _network_reason(error, timeout), None
     if response.status_code != HTTPStatus.OK:
-        came = f"HTTP {response.status_code} {response.reason}, {came}"
-    return came, response.status_code in TRANSIENT_STATUS
+        came = f"{cleaned(f'HTTP {response.status_code} {response.reason}')}, {came}"
+    return came, response.status_code
 
 
 def _network_reason(error: BaseException, timeout: float) -> str:
     """A network error in a few words; the libraries' own text wraps three levels of objects."""
-    if not isinstance(error, requests.RequestException):
+    if isinstance(error, DownloadError):
         error = error.__cause__ or error
-    text = " ".join(str(error).split())
     # A timeout while the body is read arrives as a ConnectionError around urllib3's own.
-    if isinstance(error, requests.Timeout) or "Read timed out" in text:
+    if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
         return f"timed out, no byte for {timeout:g} s"
     for kind, words in NETWORK_ERRORS.items():
         if isinstance(error, kind):
             return words
-    return text
+    # Further lines are gdown's advice, for its own users.
+    return cleaned(str(error).partition("\n")[0])

@@ -22,10 +22,8 @@ def find(archive: Archive, settings: Settings) -> Path | None:
         return None
     paths = settings.archives.iterdir() if settings.archives else ()
     for path in sorted(paths, key=lambda path: (path.name != archive.name, path)):
-        if not path.is_file() or archive.size not in (None, path.stat().st_size):
-            continue
         try:
-            if sha256_of(path) == archive.sha256:
+            if path.is_file() and sha256_of(path) == archive.sha256:
                 return path
         except PermissionError as error:
             print(f"{path}: cannot be read ({error.strerror}); skipped", file=sys.stderr)

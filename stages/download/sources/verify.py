@@ -11,6 +11,9 @@ from stages.download.params import Archive, RemoteArchive
 FIRST_BYTES = 1 << 16
 BYTES_SHOWN = 16
 TITLE_SHOWN = 80
+SAID_SHOWN = 200
+HTML = "an HTML page"
+TAG = re.compile("<[^<>]*>")
 TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -25,8 +28,15 @@ def what_came(first: bytes) -> str:
     if text.startswith("<") and "<html" in text.lower():
         title = TITLE.search(text)
         words = " ".join(title[1].split())[:TITLE_SHOWN] if title else ""
-        return f"an HTML page titled {words!r}" if words else "an HTML page without a title"
+        return f"{HTML} titled {words!r}" if words else f"{HTML} without a title"
     return f"a file that begins with {first[:BYTES_SHOWN]!r}"
+
+
+def cleaned(said: str) -> str:
+    """What a server says, fit for a line of error: no tags, no codes that a terminal obeys, cut."""
+    words = " ".join(TAG.sub(" ", said).split())
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words[: SAID_SHOWN + 1])
+    return shown if len(shown) <= SAID_SHOWN else f"{shown[:SAID_SHOWN]}..."
 
 
 def mismatch(path: Path, archive: Archive) -> str | None:

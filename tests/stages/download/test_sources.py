@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import threading
 import time
 import zipfile
@@ -27,6 +28,7 @@ from tests.web_server import (
     LOGIN_PAGE,
     QUOTA_PAGE,
     Handler,
+    Reply,
     Server,
     page,
     sends,
@@ -210,8 +212,35 @@ def test_a_part_that_cannot_be_resumed_does_not_stop_later_runs(
     server.replies[PATHS[source]] = [sends(ZIP, cut_at=CUT)]
     place.failure(source, retries=0)
     server.replies[PATHS[source]] = [sends(ZIP, ranges=False)]
-    place.failure(source, retries=0)
     assert place.collect(source, retries=0).read_bytes() == ZIP
+
+
+@both
+def test_a_server_that_is_busy_when_asked_for_the_rest_costs_no_bytes(
+    place: Place, server: Server, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.replies[PATHS[source]] = [sends(ZIP, cut_at=CUT), page(503, b"busy"), sends(ZIP)]
+    assert place.collect(source, retries=2).read_bytes() == ZIP
+    assert server.requests[-1][1] == f"bytes={CUT}-"
+    assert "preserved" not in capsys.readouterr().err
+
+
+def test_a_run_that_ends_while_the_server_is_busy_keeps_the_part(
+    place: Place, server: Server
+) -> None:
+    server.replies[FILE_PATH] = [sends(ZIP, cut_at=CUT)]
+    place.failure("url", retries=0)
+    server.replies[FILE_PATH] = [sends(ZIP), page(503, b"busy")]
+    assert "did not send the rest" in place.failure("url", retries=0)
+    server.replies[FILE_PATH] = [sends(ZIP)]
+    assert place.collect("url").read_bytes() == ZIP
+    assert server.requests[-1][1] == f"bytes={CUT}-"
+
+
+def test_the_rest_that_is_refused_twice_is_given_up(place: Place, server: Server) -> None:
+    server.replies[FILE_PATH] = [sends(ZIP, cut_at=CUT), sends(ZIP, ranges=False)]
+    assert place.collect("url", retries=5).read_bytes() == ZIP
+    assert [asked for _, asked in server.requests if asked] == [f"bytes={CUT}-"] * 2
 
 
 @both
@@ -251,6 +280,75 @@ def test_a_server_that_is_busy_is_asked_again(place: Place, server: Server, sour
     assert place.waits
 
 
+@pytest.mark.parametrize("busy", [429, 503])
+def test_drive_that_is_no_longer_busy_when_looked_at_is_asked_again(
+    place: Place, server: Server, busy: int
+) -> None:
+    server.replies[PATHS["gdrive"]] = [page(busy, b"<html></html>"), sends(ZIP)]
+    assert place.collect("gdrive").read_bytes() == ZIP
+
+
+def test_drive_that_is_busy_after_the_confirmation_is_asked_again(
+    place: Place, server: Server
+) -> None:
+    server.replies[PATHS["gdrive"]] = [page(200, CONFIRM_PAGE)]
+    busy = page(503, b"<html></html>")
+    server.replies["/drive.usercontent.google.com/download"] = [busy, sends(ZIP)]
+    assert place.collect("gdrive").read_bytes() == ZIP
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad/x.zip", "http://a..b/x.zip", "http://*/x.zip", "http://h:99999999/x.zip"]
+)
+def test_an_address_that_cannot_be_is_one_line(place: Place, url: str) -> None:
+    assert url in place.failure("url", url=url)
+
+
+def answers(status: int, content: bytes = b"", reason: str | None = None, **headers: str) -> Reply:
+    def reply(handler: Handler) -> None:
+        handler.send_response(status, reason)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return reply
+
+
+NOT_TO_BE_READ: dict[str, tuple[str, Reply]] = {
+    "redirect": ("url", answers(302, Location="http://[bad/")),
+    "date": (
+        "gdrive",
+        answers(200, ZIP, Content_Disposition="attachment", Content_Type="x", Last_Modified="now"),
+    ),
+    "form": ("gdrive", page(200, CONFIRM_PAGE.replace(b"https://drive.user", b"http://["))),
+    "no form": ("gdrive", page(200, b'<html><form id="download-form"></form></html>')),
+}
+
+
+@pytest.mark.parametrize(("source", "reply"), NOT_TO_BE_READ.values(), ids=NOT_TO_BE_READ)
+def test_a_reply_that_gdown_cannot_read_is_one_line(
+    place: Place, server: Server, source: str, reply: Reply
+) -> None:
+    server.replies[PATHS[source]] = [reply]
+    assert "gdown cannot read the reply" in place.failure(source)
+
+
+@both
+def test_what_a_server_says_is_shown_without_tags_and_codes_and_cut(
+    place: Place, server: Server, source: str
+) -> None:
+    said = "no\x1b[2J<b>, sorry</b>" + "y" * 5000
+    subcaption = f'<html><p class="uc-error-subcaption">{said}</p></html>'.encode()
+    reply = page(200, subcaption) if source == "gdrive" else answers(404, reason=said)
+    server.replies[PATHS[source]] = [reply]
+    error = place.failure(source)
+    assert "no\\x1b[2J , sorry yyy" in error
+    assert error.isprintable()
+    assert "yy..." in error
+    assert len(error) < 700
+
+
 def test_waits_between_attempts_grow(place: Place, server: Server) -> None:
     server.replies[FILE_PATH] = [page(503, b"busy")]
     error = place.failure("url", retries=6)
@@ -267,6 +365,15 @@ def test_drives_quota_page_names_the_id_and_the_way_out(place: Place, server: Se
     assert "Too many users have viewed" in error
     assert "HTML page titled 'Google Drive - Quota exceeded'" in error
     assert "MONUSEG_ARCHIVES" in error
+
+
+def test_a_quota_that_only_the_pages_title_names_is_recognised(
+    place: Place, server: Server
+) -> None:
+    title = b"<html><title>Google Drive - Quota exceeded</title></html>"
+    server.replies[PATHS["gdrive"]] = [page(200, title)]
+    assert "quota of this file is used up" in place.failure("gdrive")
+    assert place.waits == []
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
@@ -397,6 +504,30 @@ def test_file_of_the_right_name_and_wrong_bytes_tells_its_hash(place: Place, by_
     other = make_zip(1)
     (by_hand / NAME).write_bytes(other)
     assert hashlib.sha256(other).hexdigest() in place.failure("file")
+
+
+def test_file_of_the_right_bytes_is_used_whatever_size_the_params_state(
+    place: Place, by_hand: Path
+) -> None:
+    (by_hand / NAME).write_bytes(ZIP)
+    assert place.collect("file", size=5).read_bytes() == ZIP
+
+
+def test_a_file_that_changes_before_it_is_copied_is_not_taken(
+    place: Place, by_hand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = by_hand / NAME
+    original.write_bytes(ZIP)
+    copy = shutil.copyfile
+
+    def change(source: Path, target: Path) -> None:
+        source.write_bytes(b"changed")
+        copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", change)
+    error = place.failure("file")
+    assert f"{original}: changed while it was copied" in error
+    assert not list(place.root.glob("out*/*"))
 
 
 def test_the_copy_is_independent_of_what_it_was_copied_from(place: Place, by_hand: Path) -> None:

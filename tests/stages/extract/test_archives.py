@@ -1,5 +1,6 @@
 """Tests of `stages.extract.archives`."""
 
+import os
 import stat
 import tracemalloc
 import zipfile
@@ -9,7 +10,13 @@ import numpy as np
 import pytest
 
 from monuseg.core.errors import PipelineError
-from stages.extract.archives import BLOCK, DIRECTORY_BYTES_MAX, archive_paths, opened
+from stages.extract.archives import (
+    BLOCK,
+    DIRECTORY_BYTES_MAX,
+    archive_paths,
+    opened,
+    require_at_most,
+)
 
 LIMIT = 1_000_000
 
@@ -24,16 +31,16 @@ def write_zip(path: Path, members: dict[str, bytes], mode: int = 0o100644) -> Pa
     return path
 
 
-def refused(path: Path, pattern: str, max_bytes: int = LIMIT) -> str:
+def refused(path: Path, pattern: str) -> str:
     """What opening an archive fails with."""
-    with pytest.raises(PipelineError, match=pattern) as raised, opened(path, max_bytes=max_bytes):
+    with pytest.raises(PipelineError, match=pattern) as raised, opened(path):
         pass
     return str(raised.value)
 
 
 def test_members_are_the_files_in_order_without_folders(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"b/": b"", "./": b"", "b/two.tif": b"2", "a.xml": b"1"})
-    with opened(path, max_bytes=LIMIT) as members:
+    with opened(path) as members:
         assert [str(member.path) for member in members] == ["b/two.tif", "a.xml"]
         assert [member.read(LIMIT) for member in members] == [b"2", b"1"]
 
@@ -43,13 +50,13 @@ def test_a_member_may_be_larger_than_a_directory(tmp_path: Path, method: int) ->
     content = np.random.default_rng(0).bytes(DIRECTORY_BYTES_MAX + BLOCK + 1)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as file:
         file.writestr("a.tif", content)
-    with opened(tmp_path / "a.zip", max_bytes=len(content)) as (member,):
+    with opened(tmp_path / "a.zip") as (member,):
         assert member.read(len(content)) == content
 
 
 def test_backslashes_of_old_windows_tools_separate_folders(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"Training\\": b"", "Training\\x.tif": b"1"})
-    with opened(path, max_bytes=LIMIT) as (member,):
+    with opened(path) as (member,):
         assert member.path == PurePosixPath("Training/x.tif")
 
 
@@ -77,16 +84,25 @@ def test_an_encrypted_member_is_refused_and_named(tmp_path: Path) -> None:
     refused(path, r"x\.tif.*encrypted")
 
 
-def test_what_may_be_unpacked_is_counted_over_all_members(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "a.zip", {"one.tif": bytes(600), "two.tif": bytes(600)})
-    refused(path, r"a\.zip.*1199 bytes.*extract\.max_bytes", max_bytes=1199)
-    with opened(path, max_bytes=1200) as members:
-        assert sum(len(member.read(600)) for member in members) == 1200
+def test_what_may_be_unpacked_is_counted_over_the_members_of_each_archive(tmp_path: Path) -> None:
+    content = {"one.tif": bytes(600), "two.tif": bytes(600)}
+    with (
+        opened(write_zip(tmp_path / "a.zip", content)) as one,
+        opened(write_zip(tmp_path / "b.zip", content)) as two,
+    ):
+        require_at_most(1200, [*one, *two])
+        with pytest.raises(PipelineError, match=r"b\.zip.*1199 bytes.*extract\.max_bytes"):
+            require_at_most(1199, [one[0], *two])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.zip")
+    refused(tmp_path / "a.zip", r"a\.zip: no regular file")
 
 
 def test_a_member_that_is_larger_than_its_kind_may_be_is_not_read(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"one.tif": bytes(600)})
-    with opened(path, max_bytes=LIMIT) as (member,):
+    with opened(path) as (member,):
         with pytest.raises(PipelineError, match=r"a\.zip.*one\.tif.*more than 599 bytes"):
             member.read(599)
         assert member.read(600) == bytes(600)
@@ -101,7 +117,7 @@ def test_a_bomb_whose_size_lies_is_damage_and_never_in_memory(tmp_path: Path) ->
     path.write_bytes(content)
     tracemalloc.start()
     with (
-        opened(path, max_bytes=LIMIT) as (member,),
+        opened(path) as (member,),
         pytest.raises(PipelineError, match=r"a\.zip.*x\.tif.*damaged"),
     ):
         member.read(LIMIT)
@@ -116,7 +132,7 @@ def test_changed_bytes_are_damage(tmp_path: Path) -> None:
         file.writestr("x.tif", b"pixels")
     path.write_bytes(path.read_bytes().replace(b"pixels", b"pixelz", 1))
     with (
-        opened(path, max_bytes=LIMIT) as (member,),
+        opened(path) as (member,),
         pytest.raises(PipelineError, match=r"x\.tif.*damaged"),
     ):
         member.read(LIMIT)

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,31 @@ def test_missing_arrays_are_told(saved: Checkpoint, capsys: pytest.CaptureFixtur
     assert "damaged" in capsys.readouterr().out
 
 
+def test_a_disk_that_fails_to_read_costs_no_state(
+    saved: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "sha256_of", failing)
+        with pytest.raises(OSError, match="Input/output"):
+            Checkpoint(saved.folder, KEY).load()
+    assert_same(Checkpoint(saved.folder, KEY).load(), state())
+
+
+def test_an_older_state_that_cannot_be_removed_does_not_end_the_training(
+    saved: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", failing)
+        saved.save(state(2))
+    assert_same(Checkpoint(saved.folder, KEY).load(), state(2))
+
+
 def test_a_state_of_another_key_is_not_used(
     saved: Checkpoint, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,7 +189,13 @@ def test_success_removes_the_checkpoint_and_an_error_does_not(tmp_path: Path) ->
         train(fails=True)
     with opened(tmp_path, "unet", KEY) as checkpoint:
         assert_same(checkpoint.load(), state())
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / LOCK]
+
+
+def test_a_folder_that_somebody_removed_is_no_error_at_the_end(tmp_path: Path) -> None:
+    with opened(tmp_path, "unet", KEY) as checkpoint:
+        shutil.rmtree(checkpoint.folder)
+    assert list(tmp_path.iterdir()) == [tmp_path / LOCK]
 
 
 def test_scratch_is_bounded_to_the_newest_of_each_model(tmp_path: Path) -> None:
@@ -175,7 +207,7 @@ def test_scratch_is_bounded_to_the_newest_of_each_model(tmp_path: Path) -> None:
                 os.utime(checkpoint.folder / INDEX, (number, number))
                 raise RuntimeError
     expected = {f"{name}-{key[:16]}" for name in ("unet", "segnet") for key in keys[-MOST_KEYS:]}
-    assert {path.name for path in tmp_path.iterdir()} == expected
+    assert {path.name for path in tmp_path.iterdir()} == expected | {LOCK}
 
 
 def test_one_in_use_is_not_removed_though_it_is_the_oldest(tmp_path: Path) -> None:
@@ -211,21 +243,35 @@ def test_a_second_process_is_turned_away_until_the_first_has_ended(tmp_path: Pat
         assert (checkpoint.folder / LOCK).read_text() == f"{os.getpid()}\n"
 
 
-def test_who_waited_at_a_removed_folder_holds_a_lock_that_others_see(
+def test_folders_are_locked_and_removed_under_a_lock_that_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flock = fcntl.flock
-    removals = iter([True])
+    """Otherwise a process could lock a folder that another one removes, and believe it has it."""
+    guarded = []
 
-    def removed_just_before(descriptor: int, operation: int) -> None:
-        if next(removals, False):
-            module._remove(tmp_path / f"unet-{KEY[:16]}")
-        flock(descriptor, operation)
+    def watch(name: str) -> None:
+        plain = getattr(module, name)
 
-    monkeypatch.setattr(fcntl, "flock", removed_just_before)
-    held = opened(tmp_path, "unet", KEY)
-    with held, pytest.raises(PipelineError), opened(tmp_path, "unet", KEY):
+        def watched(path: Path, **options: Any) -> Any:
+            if path != tmp_path / LOCK:
+                with (tmp_path / LOCK).open() as file:
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        guarded.append(False)
+                    except BlockingIOError:
+                        guarded.append(True)
+            return plain(path, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    for number in range(MOST_KEYS):
+        with pytest.raises(RuntimeError), opened(tmp_path, "unet", f"{number:064x}"[::-1], 0):
+            raise RuntimeError
+    watch("exclusive")
+    watch("_remove")
+    with opened(tmp_path, "unet", KEY):
         pass
+    assert guarded == [True] * 4  # its lock, and its end, of this one and of the oldest
 
 
 def test_where_there_are_no_locks_training_goes_on(
