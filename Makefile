@@ -35,7 +35,7 @@ $(TESTED): | environment-dev
 	@rm -f $(VENV)/.tested-*
 	@touch $@
 
-test-long: environment-dev  ## what takes too long for `make test`: interruptions drawn over all stages
+test-long: environment-dev  ## what takes too long for `make test`: interruptions at random moments of all stages, and what only repeats
 	python -m pytest -q -s -m long
 
 lint: environment-dev
@@ -45,7 +45,7 @@ lint: environment-dev
 	lint-imports
 
 docs: environment-docs  ## the documentation as a site, in .site/
-	mkdocs build --quiet --strict --site-dir .site
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict --site-dir .site
 
 mutants: environment-mutants  ## which changed lines of scoring, nuclei and inference the tests notice
 	python -m tests.mutants.run
@@ -64,7 +64,7 @@ monuseg-cpu: environment  ## MoNuSeg at a size for two CPU cores (SET="key=value
 seeds: environment  ## scores of every model over three seeds, with their spread: seeds.json
 	python -m tools.repeat train.seed 1 2 3 --output seeds.json
 
-check-reference: environment  ## compare metrics/ with those of a git revision or folder (REFERENCE=HEAD)
+check-reference: environment  ## compare metrics/ with those of a git revision (REFERENCE=HEAD)
 	@python -m tools.check_reference $(REFERENCE)
 
 bench: environment-bench  ## time the parts that images and crops pass one by one
