@@ -1,7 +1,7 @@
 """Check the whole of params.yaml before anything runs: `python -m tools.check`.
 
 Each stage reads and validates its own blocks only; a misspelt block would be read by none, and a
-mistake in the last stage's block would be told when all others have run.
+mistake in the last stage's block would be reported only when all others have run.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def _check_models(content: Mapping[str, Any], models: list[str], crop: int, file
         for path in params.files:
             if not path.is_file():
                 raise PipelineError(
-                    f"{PARAMS}: {model}: there is no file {path}; give the path of one"
+                    f"{PARAMS}: {model}: {path} is not a file; give the path of one"
                 )
     divisor = math.lcm(*divisors.values())
     if crop % divisor:

@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Print what differs.
 
     Raises:
-        PipelineError: the revision has other parameters, is no revision, or a value is further
+        PipelineError: the revision has other parameters or does not exist, or a value is further
             from it than the tolerance.
     """
     revision = arguments.revision

@@ -31,7 +31,7 @@ def changes(of: Literal["metrics", "params"], revision: str) -> dict[str, dict[s
         `old` and `new` of each value that differs, None where it is missing.
 
     Raises:
-        PipelineError: there is no such revision, or a file is no metrics file.
+        PipelineError: the revision does not exist, or a file is not a metrics file.
     """
     command = [*DVC, of, "diff", "--json", "--", revision]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

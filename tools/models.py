@@ -22,7 +22,7 @@ def model_names(params: Path = PARAMS) -> list[str]:
     """The list `models` of a params file.
 
     Raises:
-        PipelineError: it is no list of distinct names of folders in monuseg/models.
+        PipelineError: it is not a list of distinct names of folders in monuseg/models.
     """
     names = read_params(params).get("models")
     if not isinstance(names, list) or not names:

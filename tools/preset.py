@@ -39,7 +39,7 @@ def parsed(changes: Iterable[str]) -> list[tuple[str, Any]]:
     """Changes as the command line has them, `key=value`, as keys and values.
 
     Raises:
-        PipelineError: one is not of this form, or its value is no YAML.
+        PipelineError: one is not of this form, or its value is not YAML.
     """
     return [_parsed(change) for change in changes]
 
@@ -128,13 +128,13 @@ def _leaves(content: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def _parsed(change: str) -> tuple[str, Any]:
     key, equals, value = change.partition("=")
     if not equals:
-        raise PipelineError(f"{shown(change)} is no key=value; write it as train.epochs=3")
+        raise PipelineError(f"{shown(change)} is not key=value; write it as train.epochs=3")
     try:
         parsed = parse_yaml(value)
         _shown(parsed)
     except (YAMLError, ValueError) as error:
         raise PipelineError(
-            f"{shown(change)}: the value is no YAML; quote what YAML takes for its own signs"
+            f"{shown(change)}: the value is not YAML; quote characters that mean something in YAML"
         ) from error
     return key, parsed
 

@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
         value: parsed([*arguments.set, f"{arguments.key}={value}"]) for value in arguments.values
     }
     try:
-        # A mistake in the last value is told before the first has trained.
+        # A mistake in the last value is reported before the first has trained.
         for change in changes.values():
             apply(change)
         for value, change in changes.items():
@@ -86,7 +86,7 @@ def done_before(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
 def spread(runs: list[Any]) -> dict[str, Any]:
     """Mean, standard deviation, lowest and highest of each score that all runs have.
 
-    The ends of intervals over images are no scores of a run, and left out.
+    The ends of intervals over images are left out: they are not scores of a run.
 
     Args:
         runs: contents of metrics/ROW.json.

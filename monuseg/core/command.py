@@ -21,7 +21,7 @@ def parser(description: str | None, *, prog: str | None = None) -> argparse.Argu
 
     Args:
         description: of the command.
-        prog: how it is called; else as `python -m` was told.
+        prog: its name; defaults to how `python -m` was called.
     """
     made = argparse.ArgumentParser(prog=prog or _called(), description=description)
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -29,7 +29,7 @@ def parser(description: str | None, *, prog: str | None = None) -> argparse.Argu
 
 
 def _called() -> str:
-    """The command as `python -m` was told, which argparse would call `__main__.py`."""
+    """The command as it was typed; argparse would call it `__main__.py`."""
     specification = getattr(sys.modules["__main__"], "__spec__", None)
     name = specification.name if specification else Path(sys.argv[0]).name
     return f"python -m {name.removesuffix('.__main__')}" if specification else name

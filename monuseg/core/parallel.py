@@ -80,7 +80,7 @@ def parallel_map(
 def outcome_of(function: Callable[[Item], Result], item: Item) -> tuple[Any, Exception | None]:
     """What a function makes of an item, errors as values.
 
-    Joblib and Dask raise the error that came first in time; the first item's is to be told.
+    Joblib and Dask raise the error that came first in time; users see the first item's.
     """
     try:
         return function(item), None

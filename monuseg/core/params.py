@@ -16,7 +16,7 @@ from ruamel.yaml.events import AliasEvent
 from monuseg.core.errors import PipelineError
 from monuseg.core.paths import PARAMS
 
-# A list of some ten thousand image ids fits; what is larger is no file that somebody wrote.
+# A list of some ten thousand image ids fits; nobody writes a larger file.
 LARGEST_FILE = 1 << 20  # bytes
 LONGEST_VALUE = 60  # letters of a wrong value that an error shows
 # Seeds beyond this are refused by Keras's random numbers.
@@ -32,8 +32,8 @@ _SAID = {
 class Model(BaseModel):
     """Part of a block: frozen; an unknown key is an error, and so is a NaN or infinity.
 
-    Types are taken at their word: `true` is no number, "3" is none and 3.0 is no whole one. A whole
-    number where a fraction is meant is fine.
+    Types are strict: neither `true` nor "3" is a number, and 3.0 is not an integer. An integer is
+    accepted where a float is expected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
@@ -79,12 +79,14 @@ def read_params(file: Path = PARAMS) -> dict[str, Any]:
     """The whole of a params file, unvalidated.
 
     Raises:
-        PipelineError: the file is missing, is no YAML, or is no mapping of blocks.
+        PipelineError: the file is missing, is not YAML, or is not a mapping of blocks.
     """
     try:
         text = file.read_bytes()
         if len(text) > LARGEST_FILE:
-            raise PipelineError(f"{file}: {len(text)} bytes are no params file; restore it")
+            raise PipelineError(
+                f"{file}: {len(text)} bytes are too many for a params file; restore it"
+            )
         content = parse_yaml(text.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise PipelineError(f"{file} is missing; run this in the project's folder") from error

@@ -50,7 +50,7 @@ class Settings:
         archives = environment.get("MONUSEG_ARCHIVES")
         if archives and not Path(archives).is_dir():
             raise PipelineError(
-                f"MONUSEG_ARCHIVES: {archives} is no folder; name the folder with the archives"
+                f"MONUSEG_ARCHIVES: {archives} is not a folder; name the folder with the archives"
             )
         caches = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cls(

@@ -42,7 +42,7 @@ def stage_of(arguments: Namespace) -> str | None:
 def turn_of(stage: str | None) -> Iterator[None]:
     """Hold the stage's lock; wait for it, since an orphan of a killed dvc may still hold it.
 
-    What killed runs of the stage left is removed first. None, and a folder that is no project,
+    What killed runs of the stage left is removed first. None, and a folder outside any project,
     need no lock.
     """
     global _stage

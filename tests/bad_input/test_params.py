@@ -121,7 +121,10 @@ TEXTS = {
     "deep-nesting": (replaced("images: []", f"images: {'[' * 500}{']' * 500}"), "no valid YAML"),
     "number-of-5000-digits": (replaced("seed: 2018", f"seed: {MANY_DIGITS}"), "no valid YAML"),
     "no-day": (replaced("seed: 2018", "seed: 2018-13-45"), "no valid YAML: month must be"),
-    "a-megabyte": (COMMITTED + "#" * LARGEST_FILE, r"params\.yaml: \d+ bytes are no params file"),
+    "a-megabyte": (
+        COMMITTED + "#" * LARGEST_FILE,
+        r"params\.yaml: \d+ bytes are too many",
+    ),
 }
 
 
@@ -287,7 +290,7 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
             "deeplabv3plus.encoder": "resnet50",
             "deeplabv3plus.weights": "no/such.weights.h5",
         },
-        "deeplabv3plus", "there is no file no/such.weights.h5; give the path of one",
+        "deeplabv3plus", "no/such.weights.h5 is not a file; give the path of one",
     ),
     # Models.
     "model-unknown": ({"models": ["unet", "vnet"]}, "models", "'vnet' is listed twice or"),
@@ -440,7 +443,11 @@ ENVIRONMENT = {
     "workers-a-word": ("MONUSEG_WORKERS", "all", "MONUSEG_WORKERS: 'all' is not a whole number"),
     "workers-without-end": ("MONUSEG_WORKERS", MANY_DIGITS, "MONUSEG_WORKERS: '999"),
     "device-a-name": ("MONUSEG_DEVICE_INDEX", "cuda:0", "MONUSEG_DEVICE_INDEX: 'cuda:0' is not"),
-    "no-folder-of-archives": ("MONUSEG_ARCHIVES", "no/such", "MONUSEG_ARCHIVES: no/such is no f"),
+    "no-folder-of-archives": (
+        "MONUSEG_ARCHIVES",
+        "no/such",
+        "MONUSEG_ARCHIVES: no/such is not",
+    ),
     "another-backend": (
         "KERAS_BACKEND",
         "jax",
@@ -491,16 +498,16 @@ PRESETS = {
     "key-undotted": (["default", "epochs=3"], "params.yaml has no key epochs; keys are dotted"),
     "key-into-a-list": (["default", "models.0=unet"], r"params.yaml has no key models\.0; keys"),
     "key-empty": (["default", "=3"], "params.yaml has no key ; keys are dotted, as train.seed"),
-    "no-value": (["default", "train.epochs"], "'train.epochs' is no key=value; write it as"),
+    "no-value": (["default", "train.epochs"], "'train.epochs' is not key=value; write it as"),
     "value-no-yaml": (
         ["default", "evaluate.splits=[train"],
-        "'evaluate.splits=.* is no YAML; quote",
+        "'evaluate.splits=.* is not YAML; quote",
     ),
-    "value-an-object": (["default", "train.seed=!!python/name:os"], "the value is no YAML; quote"),
-    "value-an-alias": (["default", "models=[&a unet, *a]"], "the value is no YAML; quote what"),
-    "value-of-5000-digits": (["default", f"train.seed={MANY_DIGITS}"], "'train.seed=99.*no YAML"),
-    "value-of-hex-digits": (["default", f"train.seed=0x{MANY_DIGITS}"], "the value is no YAML"),
-    "value-not-utf-8": (["default", "masks.rasterisation=\udcff"], "the value is no YAML; quote"),
+    "value-an-object": (["default", "train.seed=!!python/name:os"], "the value is not YAML; quote"),
+    "value-an-alias": (["default", "models=[&a unet, *a]"], "the value is not YAML; quote"),
+    "value-of-5000-digits": (["default", f"train.seed={MANY_DIGITS}"], "'train.seed=99.*not YAML"),
+    "value-of-hex-digits": (["default", f"train.seed=0x{MANY_DIGITS}"], "the value is not YAML"),
+    "value-not-utf-8": (["default", "masks.rasterisation=\udcff"], "the value is not YAML; quote"),
     "value-wrong": (["default", "train.epochs=many"], "params.yaml: train.epochs: must be a valid"),
     "value-empty": (["default", "train.epochs="], "params.yaml: train.epochs: must be a valid int"),
     "value-a-day": (["default", "tile.protocol=2020-01-01"], "params.yaml: tile.protocol: must be"),

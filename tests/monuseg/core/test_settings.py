@@ -67,7 +67,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
         ("MONUSEG_DEVICE_INDEX", "-1", "'-1' is not a whole number of at least 0"),
         ("MONUSEG_DEVICE_INDEX", "cuda:0", "'cuda:0' is not a whole number of at least 0"),
         ("MONUSEG_CHECKPOINT_SECONDS", "1.5", "'1.5' is not a whole number of at least 0"),
-        ("MONUSEG_ARCHIVES", "/no/such/folder", "/no/such/folder is no folder"),
+        ("MONUSEG_ARCHIVES", "/no/such/folder", "/no/such/folder is not a folder"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(name: str, value: str, said: str) -> None:
