@@ -2,7 +2,9 @@
 
 import atheris
 
-with atheris.instrument_imports(include=["stages.dataset", "defusedxml", "xml.etree"]):
+with atheris.instrument_imports(
+    include=["monuseg.readers", "stages.masks", "defusedxml", "xml.etree"]
+):
     from tests.fuzz import contracts
 
 from tests.fuzz import mutations, seeds

@@ -2,7 +2,7 @@
 
 import atheris
 
-with atheris.instrument_imports(include=["stages.dataset", "zipfile", "csv"]):
+with atheris.instrument_imports(include=["stages.extract", "monuseg.readers", "zipfile", "csv"]):
     from tests.fuzz import contracts
 
 from tests.fuzz import mutations, seeds

@@ -2,7 +2,7 @@
 
 import atheris
 
-with atheris.instrument_imports(include=["stages.params", "tools.check", "ruamel.yaml"]):
+with atheris.instrument_imports(include=["monuseg.core.params", "tools.check", "ruamel.yaml"]):
     from tests.fuzz import contracts
 
 from tests.fuzz import mutations, seeds
