@@ -2,9 +2,7 @@
 
 import atheris
 
-with atheris.instrument_imports(
-    include=["monuseg.readers", "stages.masks", "defusedxml"]
-):
+with atheris.instrument_imports(include=["monuseg.readers", "stages.masks", "defusedxml"]):
     from tests.fuzz import contracts
 
 from tests.fuzz import mutations, seeds
