@@ -17,6 +17,7 @@ MAKEFLAGS += --no-builtin-rules
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	@$(PYTHON) -m tools
 
 repro: environment  ## run the whole graph as params.yaml says
 	python -m tools.check

@@ -1,4 +1,4 @@
-"""Say whether one row is better than another on the same images; no stage of the graph.
+"""Say whether one row is better than another on the same images.
 
 `python -m tools.compare unet segnet` compares rows of this work tree;
 `python -m tools.compare unet ../other/metrics/per_image/unet.csv` with that of another.

@@ -1,4 +1,4 @@
-"""Keep the results of a real run as metrics/reference/NAME.json; no stage of the graph.
+"""Keep the results of a real run as metrics/reference/NAME.json.
 
 The report shows what is kept beside the original's numbers. The scores of single images are kept
 too, in metrics/reference/per_image/NAME, so that `python -m tools.compare` can set another run
