@@ -1,5 +1,6 @@
 """The one way in which the project maps a function over images in parallel."""
 
+import functools
 import multiprocessing.resource_tracker
 import os
 import pickle
@@ -97,7 +98,7 @@ def _on_processes(
 ) -> Outcomes:
     # One worker is this process. Each has as many threads as it: what BLAS sums depends on their
     # number. Arrays are never shared, so nothing is left in /dev/shm.
-    threading.excepthook = _excepthook
+    _keep_quiet_of_the_pool()
     with parallel_config(
         backend="loky",
         initializer=_begin_as_worker,
@@ -118,10 +119,20 @@ def _on_processes(
                 outcomes.close()
 
 
-def _excepthook(arguments: threading.ExceptHookArgs) -> None:
-    """Keep quiet of the pool's own thread, which stumbles over tasks that were cancelled."""
-    if arguments.thread is None or arguments.thread.name != "ExecutorManagerThread":
-        threading.__excepthook__(arguments)
+@functools.cache
+def _keep_quiet_of_the_pool() -> None:
+    """Report errors of threads as before, but of the pool's own.
+
+    That thread stumbles over tasks that were cancelled, and would print a traceback beside the one
+    line of an interruption.
+    """
+    report = threading.excepthook
+
+    def report_others(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.thread is None or arguments.thread.name != "ExecutorManagerThread":
+            report(arguments)
+
+    threading.excepthook = report_others
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 import operator
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from monuseg.core import parallel
 from monuseg.core.errors import PipelineError
 from monuseg.core.parallel import parallel_map
 from monuseg.readers.aperio import read_regions
@@ -67,3 +69,16 @@ def test_a_stage_writes_the_same_with_one_worker_and_with_two(stage_masks: Stage
     one = stage_masks(MONUSEG_WORKERS="1")
     assert set(one) == {*(f"{image}.png" for image in IMAGES), "counts.csv", "regions.csv"}
     assert stage_masks(MONUSEG_WORKERS="2") == one
+
+
+def test_errors_of_other_threads_are_reported_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(
+        threading, "excepthook", lambda arguments: seen.append(arguments.thread.name)
+    )
+    parallel._keep_quiet_of_the_pool.__wrapped__()
+    for name in ("ExecutorManagerThread", "another"):
+        thread = threading.Thread(target=[].pop, name=name)
+        thread.start()
+        thread.join()
+    assert seen == ["another"]
