@@ -9,14 +9,28 @@ import pandas as pd
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
 
+# The kinds of annotation; all but a binary mask tell nuclei apart.
 APERIO_XML: Final = "aperio-xml"
+HALO_XML: Final = "halo-xml"
+ASAP_XML: Final = "asap-xml"
+GEOJSON: Final = "geojson"
+LABEL_MAP: Final = "label-map"
 BINARY_MASK: Final = "binary-mask"
+# How the annotation's file in data/raw ends, after the image's id.
+ANNOTATION_SUFFIXES: Final = {
+    APERIO_XML: ".xml",
+    HALO_XML: ".xml",
+    ASAP_XML: ".xml",
+    GEOJSON: ".geojson",
+    LABEL_MAP: ".labels.png",
+    BINARY_MASK: ".mask.png",
+}
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
 TEST: Final = "test"
 
-Annotation = Literal["aperio-xml", "binary-mask"]
+Annotation = Literal["aperio-xml", "halo-xml", "asap-xml", "geojson", "label-map", "binary-mask"]
 Part = Literal["train", "test"]
 Split = Literal["train", "validation", "test"]
 
@@ -28,19 +42,22 @@ class ImageRecord:
     Attributes:
         id: the image's name without suffix, unique in the data set.
         organ: lower case; "unknown" if it is not known.
+        patient: whom it shows, upper case; its own id if that is not known.
         part: which of the archives' two parts it comes from.
         um_per_pixel: micrometres per pixel.
-        annotation: "aperio-xml" (`<id>.xml`) or "binary-mask" (`<id>.mask.png`; its nuclei are
-            connected components, so touching nuclei count as one and scores of nuclei mean
-            nothing).
+        um_per_pixel_source: where that comes from; see `monuseg.readers.resolution`.
+        annotation: a key of `ANNOTATION_SUFFIXES`. The nuclei of a binary mask are connected
+            components, so touching nuclei count as one and scores of nuclei mean nothing.
         sha256: of `<id>.tif`.
         annotation_sha256: of the annotation file.
     """
 
     id: str
     organ: str
+    patient: str
     part: Part
     um_per_pixel: float
+    um_per_pixel_source: str
     annotation: Annotation
     sha256: str
     annotation_sha256: str
@@ -55,6 +72,8 @@ class SplitRecord:
         organ: as in the manifest.
         split: what the image is for.
         um_per_pixel: as in the manifest.
+        tiled_um_per_pixel: of its tiles, which stage tile may have rescaled. Lengths in the params
+            of later stages are pixels of this size.
         annotation: as in the manifest.
     """
 
@@ -62,7 +81,18 @@ class SplitRecord:
     organ: str
     split: Split
     um_per_pixel: float
+    tiled_um_per_pixel: float
     annotation: Annotation
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the tiles per pixel of the image: below 1 where the tiles are coarser."""
+        return self.um_per_pixel / self.tiled_um_per_pixel
+
+    @property
+    def tells_nuclei_apart(self) -> bool:
+        """Whether scores of nuclei (AJI, PQ) mean something."""
+        return self.annotation != BINARY_MASK
 
 
 Record = TypeVar("Record", ImageRecord, SplitRecord)
@@ -96,11 +126,14 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
 
 
 def _record(kind: type[Record], row: dict[str, Any], path: Path) -> Record:
-    try:
-        um_per_pixel = float(row["um_per_pixel"])
-    except ValueError as error:
-        raise PipelineError(
-            f"{path}: image {row['id']}: um_per_pixel is {row['um_per_pixel']!r}; "
-            "delete it and run `dvc repro`"
-        ) from error
-    return kind(**{**row, "um_per_pixel": um_per_pixel})
+    for field in fields(kind):
+        if field.type is not float:
+            continue
+        try:
+            row[field.name] = float(row[field.name])
+        except ValueError as error:
+            raise PipelineError(
+                f"{path}: image {row['id']}: {field.name} is {row[field.name]!r}; "
+                "delete it and run `dvc repro`"
+            ) from error
+    return kind(**row)
