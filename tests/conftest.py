@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from xdist.scheduler import LoadFileScheduling
 from tests.repository import PACKAGES, Project, Smoke, copy_of_the_repository
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Tests that import Keras without `configure` would read the developer's own keras.json.
+os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")
 
 # Always the same examples: what fails does so on every run, and for everybody. More of them, new
 # ones each time: HYPOTHESIS_PROFILE=long.

@@ -25,6 +25,17 @@ OTHER = {
     "PYTHONUTF8": "0",
     "MONUSEG_WORKERS": "1",
     "COLUMNS": "40",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "MPLBACKEND": "pdf",
+}
+# In the other home, by path.
+SETTINGS = {
+    ".keras/keras.json": '{"floatx": "float16", "epsilon": 0.1, '
+    '"image_data_format": "channels_first", "backend": "jax"}',
+    ".config/matplotlib/matplotlibrc": "font.size: 20\naxes.grid: True\n",
 }
 UMASK = 0o077
 
@@ -52,7 +63,9 @@ def test_another_folder_and_other_settings_give_the_same_bytes(
 ) -> None:
     assert graph.environment.get("PYTHONHASHSEED") != OTHER["PYTHONHASHSEED"]
     home = tmp_path / "home of another"
-    home.mkdir()
+    for path, text in SETTINGS.items():
+        (home / path).parent.mkdir(parents=True)
+        (home / path).write_text(text, encoding="utf-8")
     folder = tmp_path / "a folder, deeper and with spaces" / "clone"
     folder.mkdir(parents=True)
     before = os.umask(UMASK)

@@ -70,8 +70,6 @@ PARAMS: Mapping[str, set[str]] = {
     "predict": PREDICTION,
     "baseline": {"baseline"},
     "evaluate": EVALUATION,
-    # The report compares rows image by image, with as many draws.
-    "intervals": EVALUATION | {"report"},
     "report": {"report"},
 }
 

@@ -95,7 +95,8 @@ def sends(
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Type", "application/octet-stream")
         handler.send_header("Content-Disposition", 'attachment; filename="theirs.zip"')
-        handler.send_header("ETag", etag)
+        if etag:
+            handler.send_header("ETag", etag)
         if start:
             handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         handler.send_header("Content-Length", str(len(content) - start))

@@ -19,7 +19,6 @@ from monuseg.formats.rows import BASELINE, ENSEMBLE, ModelsParams, row_names
 from monuseg.inference.params import PredictParams
 from monuseg.models.shared.backend import refuse_contradictions
 from monuseg.models.shared.registry import architecture, is_model
-from monuseg.scoring.intervals import IntervalParams
 from stages.baseline.params import BaselineParams
 from stages.download.params import DatasetParams
 from stages.evaluate.params import EvaluateParams
@@ -42,7 +41,6 @@ BLOCKS: tuple[type[Block], ...] = (
     PredictParams,
     BaselineParams,
     EvaluateParams,
-    IntervalParams,
     ReportParams,
 )
 

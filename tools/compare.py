@@ -11,13 +11,12 @@ from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.formats.manifest import TEST, TRAIN, VALIDATION
 from monuseg.formats.paths import PER_IMAGE
-from monuseg.scoring.intervals import IntervalParams
-from monuseg.scoring.paired import Difference, caution, difference
+from monuseg.scoring.paired import Difference, cautions, difference, odds
 from monuseg.scoring.per_image import SCORES, read_scores, values
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print a line a score.
+    """Print a line a score, how often such lines are chance, and which are of few images.
 
     Raises:
         PipelineError: a table is missing, has no such split, or the two are not of the same images.
@@ -30,15 +29,14 @@ def main(arguments: argparse.Namespace) -> None:
             f"{arguments.first} and {arguments.second} have other {arguments.split} images; "
             "compare rows of one protocol"
         )
-    params = IntervalParams.load()
     print(f"{arguments.first} less {arguments.second}, {len(first)} {arguments.split} images:")
-    for name in SCORES:
-        found = difference(
-            values(first, name), values(second, name), resamples=params.resamples, seed=params.seed
-        )
-        print(f"{name:>5}  " + ("too few images" if found is None else said(found)))
-    if warning := caution(len(first)):
-        print(warning)
+    found = {name: difference(values(first, name), values(second, name)) for name in SCORES}
+    for name, one in found.items():
+        print(f"{name:>5}  " + ("too few images" if one is None else said(one)))
+    if comparisons := sum(one is not None for one in found.values()):
+        print(odds(comparisons))
+    for caution in cautions(found.items()):
+        print(caution)
 
 
 def row_or_table(text: str) -> str | Path:
@@ -54,9 +52,10 @@ def path_of(row: str | Path) -> Path:
 def said(found: Difference) -> str:
     """A difference in words."""
     verdict = "holds" if found.holds else "may be chance"
+    left_out = f", {found.left_out} defined in one alone left out" if found.left_out else ""
     return (
         f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}), higher on {found.wins} of "
-        f"{found.images}: {verdict}"
+        f"{found.images}{left_out}: {verdict}"
     )
 
 

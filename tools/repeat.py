@@ -61,10 +61,9 @@ def main(arguments: argparse.Namespace) -> None:
         write_text(PARAMS, before)
     for row, scores in read_json(arguments.output)["spread"].items():
         for key, found in scores.items():
-            print(
-                f"{row}, {key}: {found['mean']:.3f} ± {found['std']:.3f} "
-                f"({found['min']:.3f} to {found['max']:.3f})"
-            )
+            deviation = "" if found["std"] is None else f" ± {found['std']:.3f}"
+            extremes = f"{found['min']:.3f} to {found['max']:.3f}"
+            print(f"{row}, {key}: {found['mean']:.3f}{deviation} ({extremes})")
 
 
 def done_before(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +85,8 @@ def done_before(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
 def spread(runs: list[Any]) -> dict[str, Any]:
     """Mean, standard deviation, lowest and highest of each score that all runs have.
 
-    The ends of intervals over images are left out: they are not scores of a run.
+    The ends of intervals over images are left out: they are not scores of a run. One run has no
+    standard deviation: it is None.
 
     Args:
         runs: contents of metrics/ROW.json.
@@ -96,7 +96,8 @@ def spread(runs: list[Any]) -> dict[str, Any]:
     """
     scores = pd.json_normalize(runs).dropna(axis="columns")
     scores = scores.loc[:, ~scores.columns.str.endswith(("_lo", "_hi"))]
-    found = scores.agg(["mean", "std", "min", "max"]).fillna(0.0).round(6)
+    found = scores.agg(["mean", "std", "min", "max"]).round(6).astype(object)
+    found = found.where(found.notna(), None)
     return {str(key): values.to_dict() for key, values in found.items()}
 
 

@@ -1,6 +1,7 @@
 """How every command of the project ends: quietly, or with one clear line."""
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -57,6 +58,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
             the environment (the way to reach a stage that DVC starts), lets the traceback out.
     """
     debug = arguments.debug or bool(os.environ.get(DEBUG_VARIABLE))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: names of any script
     try:
         vars(arguments).update({name: _absolute(value) for name, value in vars(arguments).items()})
         enter_project()
@@ -67,6 +70,12 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
             traceback.print_exc()
         print(f"error: {end}; run it again to go on", file=sys.stderr)
         sys.exit(end.status)
+    except UnicodeEncodeError as error:
+        if debug:
+            raise
+        said = f"{error.object!a}: a name that {error.encoding} cannot hold"
+        print(f"error: {said}; rename it, or set PYTHONUTF8=1", file=sys.stderr)
+        sys.exit(1)
     except (PipelineError, OSError) as error:
         if debug:
             raise

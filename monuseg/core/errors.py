@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import ssl
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +29,13 @@ OF_WRITING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, er
 
 # Whose numbers are not the system's.
 OF_LIBRARIES = (ssl.SSLError, socket.gaierror)
+
+
+# A user and password in an address. A password may hold what no address may, so all is hidden up to
+# the last @ of the word.
+_LOGIN = re.compile(r"(?<=://)(?:[^\s/?#@:]*:\S*|[^\s/?#]*)@")
+# What follows the path of an address: signatures and tokens have too many names for a list of them.
+_QUERY = re.compile(r"(://[^\s?#]*[?#])\S+?(?=[)'\",;:]*(?:\s|$))")
 
 
 class PipelineError(Exception):
@@ -56,7 +64,19 @@ def explained(error: Exception) -> str:
     return _line(f"{file}: {said}")
 
 
+def tell(text: str) -> None:
+    """Print a line on standard error; whatever repeats others' words goes this way."""
+    print(_line(text), file=sys.stderr)
+
+
+def without_secrets(text: str) -> str:
+    """Text whose addresses have no login and no query."""
+    return _QUERY.sub(r"\1***", _LOGIN.sub("***@", text))
+
+
 def _line(text: str) -> str:
+    """One line without secrets of addresses and without codes that a terminal obeys."""
     with suppress(FileNotFoundError):  # the current folder may be gone
         text = re.sub(rf"(?<![\w./-]){re.escape(f'{Path.cwd()}{os.sep}')}", "", text)
-    return " ".join(text.split())
+    text = " ".join(without_secrets(text).split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

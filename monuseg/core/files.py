@@ -3,10 +3,10 @@
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from monuseg.core.errors import OF_WRITING
+from monuseg.core.errors import OF_WRITING, PipelineError
 from monuseg.core.supervision import stop_if_orphaned, uninterrupted
 from monuseg.core.turn import UNFINISHED, prefix
 
@@ -32,19 +32,61 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     What `path` held before is removed: a stage's folder holds what this run wrote, nothing else.
     The temporary folder's path is absolute, so that workers elsewhere can write to it.
+
+    Raises:
+        PipelineError: `path` is a link to a folder.
     """
-    path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with naming(path), _temporary(path.parent) as outer:
-        temporary = Path(outer) / path.name
-        temporary.mkdir()
+    with replacing_all(path) as [temporary]:
+        with naming(path):
+            temporary.mkdir()
         yield temporary
-        stop_if_orphaned()
-        with uninterrupted():
-            # Aside first, and removed with the temporary folder: nothing is there for an instant.
-            if path.exists():
-                path.rename(Path(outer) / f"{path.name}.old")
-            temporary.rename(path)
+
+
+@contextmanager
+def replacing_all(*paths: Path) -> Iterator[list[Path]]:
+    """Temporary paths of files and folders, which take their places together.
+
+    For what belongs together: if the block ends with an error, all that `paths` held stays; else
+    nothing of it does. Even a killed process leaves nothing new beside anything old. The block
+    makes each file or folder itself.
+
+    Raises:
+        PipelineError: one of `paths` is a link to a folder.
+    """
+    temporaries: dict[Path, Path] = {}  # by place
+    with ExitStack() as stack:
+        for path in paths:
+            place = path.absolute()
+            _refuse_link(place)
+            with naming(place):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                outer = stack.enter_context(_temporary(place.parent))
+            temporaries[place] = Path(outer) / place.name
+        try:
+            yield list(temporaries.values())
+            stop_if_orphaned()
+            with uninterrupted():
+                # All are aside before the first one takes its place.
+                for place, temporary in temporaries.items():
+                    if place.exists():
+                        place.rename(temporary.with_name(f"{place.name}.old"))
+                for place, temporary in temporaries.items():
+                    temporary.rename(place)
+        except OSError as error:
+            names = [Path(str(name)) for name in (error.filename, error.filename2)]
+            # Else it is an error of writing to an open file, which names nothing.
+            of = [p for p, t in temporaries.items() if any(n.is_relative_to(t) for n in names)]
+            with naming((of or [*temporaries])[0]):
+                raise
+
+
+def _refuse_link(path: Path) -> None:
+    """Neither a link to a folder nor what it leads to is a stage's to remove."""
+    if path.is_symlink() and path.is_dir():
+        raise PipelineError(
+            f"{path}: a link stands where a stage replaces the whole folder; remove the link, or "
+            "make one of a folder above it"
+        )
 
 
 def _temporary(folder: Path) -> "tempfile.TemporaryDirectory[str]":

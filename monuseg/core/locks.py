@@ -2,15 +2,16 @@
 
 import errno
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from monuseg.core.errors import tell
+
 # What file systems without locks answer, as some network ones are.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 class LockedError(Exception):
@@ -56,7 +57,7 @@ def exclusive(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         except (OSError, NotImplementedError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
-            print(f"{path}: no locks on this file system; run one dvc at a time", file=sys.stderr)
+            tell(f"{path}: no locks on this file system; run one dvc at a time")
             break
     try:
         with suppress(OSError):  # a full disk takes no number, and needs none

@@ -2,6 +2,7 @@
 
 import difflib
 import reprlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -13,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
-from monuseg.core.errors import PipelineError
+from monuseg.core.errors import PipelineError, without_secrets
 from monuseg.core.paths import PARAMS
 
 # A list of some ten thousand image ids fits; nobody writes a larger file.
@@ -123,7 +124,8 @@ def parse_yaml(text: str) -> Any:
             for event in _reader().parse(text):
                 if isinstance(event, AliasEvent):
                     raise _AliasError(event)
-        return _reader().load(text)
+        with warnings.catch_warnings(action="ignore"):  # of numbers that YAML 1.1 reads otherwise
+            return _reader().load(text)
     # What ruamel.yaml lets through: numbers and dates that are none, and nesting without end.
     except (ValueError, LookupError, RecursionError) as error:
         raise YAMLError(str(error)) from error
@@ -209,7 +211,8 @@ def _found(found: ErrorDetails) -> str:
 def shown(value: Any) -> str:
     """A value in a line that is never long."""
     try:
-        return _SHORT.repr(value)
+        # Before it is cut: half an address would show what its end makes a password.
+        return _SHORT.repr(without_secrets(value) if isinstance(value, str) else value)
     except ValueError:  # Python writes no number of more than some thousand digits
         return f"a {type(value).__name__} of very many digits"
 

@@ -1,9 +1,9 @@
 """The folder of the project, found from any folder below it, as git and DVC do."""
 
 import os
+import sys
 from pathlib import Path
 
-import monuseg
 from monuseg.core.errors import PipelineError
 from monuseg.core.paths import PARAMS
 
@@ -24,13 +24,14 @@ def enter_project() -> None:
     folder = next((one for one in (here, *here.parents) if _is_root(one)), None)
     if folder is None:
         return
-    # The same file, not the same path: a project may link to its code.
-    code = Path(monuseg.__file__).parent
-    if not code.samefile(folder / code.name):
-        raise PipelineError(
-            f"{folder}: its commands run the code of another clone, {code.parent}; use this "
-            "project's own environment (`make environment`, then .venv/bin/python)"
-        )
+    for code in (Path(sys.modules[name].__path__[0]) for name in PACKAGES if name in sys.modules):
+        # The same file, not the same path: a project may link to its code.
+        if not code.samefile(folder / code.name):
+            raise PipelineError(
+                f"{folder}: its commands run the code of another clone, {code.parent}; use this "
+                "project's own environment (`make environment`, then .venv/bin/python), and unset "
+                "PYTHONPATH"
+            )
     os.chdir(folder)
 
 

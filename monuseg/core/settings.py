@@ -8,7 +8,7 @@ from pathlib import Path
 from joblib import cpu_count
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.paths import SCRATCH
+from monuseg.core.paths import DATA, METRICS, PARAMS, SCRATCH
 
 MOST_DIGITS = 9  # of a number in a variable
 
@@ -45,23 +45,41 @@ class Settings:
         """Read the variables; an empty one counts as unset.
 
         Raises:
-            PipelineError: a number is not one, or a folder that must exist does not.
+            PipelineError: a number is not one, or a folder that must exist does not, or stages
+                would replace it.
         """
-        archives = environment.get("MONUSEG_ARCHIVES")
-        if archives and not Path(archives).is_dir():
+        given = environment.get("MONUSEG_ARCHIVES")
+        archives = _folder("MONUSEG_ARCHIVES", given) if given else None
+        if archives and not archives.is_dir():
             raise PipelineError(
                 f"MONUSEG_ARCHIVES: {archives} is not a folder; name the folder with the archives"
             )
-        caches = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        caches = environment.get("XDG_CACHE_HOME", "")
+        if not Path(caches).is_absolute():  # as its specification has it
+            caches = "~/.cache"
         return cls(
-            archives=Path(archives) if archives else None,
-            cache=Path(environment.get("MONUSEG_CACHE") or caches / "monuseg"),
+            archives=archives,
+            cache=_folder("MONUSEG_CACHE", environment.get("MONUSEG_CACHE") or f"{caches}/monuseg"),
             workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or cpu_count(),
             scheduler=environment.get("MONUSEG_SCHEDULER", ""),
             device_index=_whole_number(environment, "MONUSEG_DEVICE_INDEX", 0),
-            scratch=Path(environment.get("MONUSEG_SCRATCH") or SCRATCH),
+            scratch=_folder("MONUSEG_SCRATCH", environment.get("MONUSEG_SCRATCH") or str(SCRATCH)),
             checkpoint_seconds=_whole_number(environment, "MONUSEG_CHECKPOINT_SECONDS", 0),
         )
+
+
+def _folder(name: str, text: str) -> Path:
+    try:
+        folder = Path(text).expanduser()
+        real, *replaced = (path.resolve() for path in (folder, DATA, METRICS))
+    except RuntimeError as error:  # no home, or links in a circle
+        raise PipelineError(f"{name}: {text}: {error}; set it to another folder") from error
+    if PARAMS.is_file() and any(real.is_relative_to(one) for one in replaced):
+        raise PipelineError(
+            f"{name}: {text} lies where stages replace whole folders; name one outside {DATA} and "
+            f"{METRICS}"
+        )
+    return folder
 
 
 def _whole_number(environment: Mapping[str, str], name: str, least: int) -> int | None:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from monuseg.core.errors import tell
 from monuseg.core.locks import LockedError, exclusive
 from monuseg.core.paths import DATA, METRICS, PARAMS, SCRATCH
 
-LOCKS = SCRATCH / "locks"
+LOCKS = SCRATCH / "locks"  # beside the data
 OPTIONS = ("debug",)  # arguments that do not tell what a stage works on
 
 UNFINISHED = ".writing-"  # how the names of temporary folders begin
@@ -49,13 +50,16 @@ def turn_of(stage: str | None) -> Iterator[None]:
     if stage is None or not PARAMS.is_file():
         yield
         return
-    lock = LOCKS / f"{stage}.lock"
     with ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive(lock, patience=SAID_AFTER))
-        except LockedError as error:
-            print(f"{stage}: waiting for process {error.holder} to end", file=sys.stderr)
-            stack.enter_context(exclusive(lock, patience=-1))
+        # Where they really lie: clones may link to the same ones, and take turns there. In order,
+        # lest two wait for each other.
+        for folder in sorted({root.resolve().parent for root in (DATA, METRICS)}):
+            lock = folder / LOCKS / f"{stage}.lock"
+            try:
+                stack.enter_context(exclusive(lock, patience=SAID_AFTER))
+            except LockedError as error:
+                tell(f"{stage}: waiting for process {error.holder} to end")
+                stack.enter_context(exclusive(lock, patience=-1))
         _stage = stage
         try:
             _remove_leftovers()

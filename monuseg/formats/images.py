@@ -15,6 +15,8 @@ Labels = npt.NDArray[np.uint16]
 # OpenCV's own messages about damaged files would clutter the one line of an error.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
+# At the density of the challenge's images, 16 bits can number the nuclei of this many pixels.
+PIXELS_MAX = 100_000_000
 LABELS_MAX = int(np.iinfo(np.uint16).max)
 
 

@@ -1,5 +1,6 @@
 """The tables of all images (manifest) and of what each image is for (splits)."""
 
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -8,6 +9,7 @@ import pandas as pd
 
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
+from monuseg.formats.scale import scale_of
 
 # The kinds of annotation; all but a binary mask tell nuclei apart.
 APERIO_XML: Final = "aperio-xml"
@@ -87,7 +89,7 @@ class SplitRecord:
     @property
     def scale(self) -> float:
         """Pixels of the tiles per pixel of the image: below 1 where the tiles are coarser."""
-        return self.um_per_pixel / self.tiled_um_per_pixel
+        return scale_of(self.um_per_pixel, self.tiled_um_per_pixel)
 
     @property
     def tells_nuclei_apart(self) -> bool:
@@ -110,11 +112,13 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     """Read a table that `write_records` wrote.
 
     Raises:
-        PipelineError: the table is damaged, or lacks a column that `kind` has.
+        PipelineError: the table is damaged, lacks a column that `kind` has, or has a number that
+            is not above 0.
     """
     try:
-        # No conversion by pandas: an id or organ may look like a number or like "NA".
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        # No conversion by pandas: an id or organ may look like a number or like "NA". The line end
+        # is the writer's; any other is part of a value.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, lineterminator="\n")
     except ValueError as error:  # pandas' own errors are subclasses
         raise PipelineError(f"{path}: {error}; delete it and run `dvc repro`") from error
     names = [field.name for field in fields(kind)]
@@ -130,10 +134,13 @@ def _record(kind: type[Record], row: dict[str, Any], path: Path) -> Record:
         if field.type is not float:
             continue
         try:
-            row[field.name] = float(row[field.name])
-        except ValueError as error:
+            number = float(row[field.name])
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:  # written so that NaN fails too
             raise PipelineError(
                 f"{path}: image {row['id']}: {field.name} is {row[field.name]!r}; "
                 "delete it and run `dvc repro`"
-            ) from error
+            )
+        row[field.name] = number
     return kind(**row)

@@ -5,18 +5,17 @@ training and 14 test images; Kumar et al. 2017 (IEEE TMI 36:1550) for the 16 and
 """
 
 import re
-import sys
 from collections.abc import Collection
 from typing import Literal
 
-from monuseg.core.errors import PipelineError
+from monuseg.core.errors import PipelineError, tell
 from monuseg.formats.manifest import ImageRecord, Part
 
 Protocol = Literal["archive", "challenge", "kumar"]
 
 UNKNOWN_ORGAN = "unknown"
 
-# The first three fields of a TCGA barcode name the patient; each patient gave one image.
+# The first three fields of a TCGA barcode name the patient; each of the challenge's gave one image.
 PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
 
 _TRAIN_BY_ORGAN = {
@@ -97,9 +96,7 @@ def assign(records: list[ImageRecord], protocol: Protocol) -> dict[str, Part]:
     for record in records:
         patient = patient_of(record.id)
         if patient is None or patient not in parts:
-            print(
-                f"{record.id}: not in protocol `{protocol}`; ignored", file=sys.stderr, flush=True
-            )
+            tell(f"{record.id}: not in protocol `{protocol}`; ignored")
             continue
         if patient in found:
             raise PipelineError(

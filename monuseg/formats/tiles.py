@@ -43,7 +43,7 @@ def tile_rows(
     Args:
         image: its id.
         organ: its organ.
-        um_per_pixel: its resolution.
+        um_per_pixel: of `labels`, which stage tile may have rescaled.
         labels: (height, width) label map before padding.
         size: side of a window.
         stride: distance between windows.
@@ -75,9 +75,9 @@ class TiledImage:
 
     Attributes:
         id: of the image.
-        um_per_pixel: its resolution.
-        height: of the image, without padding.
-        width: of the image, without padding.
+        um_per_pixel: of the arrays, which stage tile may have rescaled.
+        height: of the arrays, without padding.
+        width: of the arrays, without padding.
         image: (height + padding, width + padding, 3) uint8 RGB.
         labels: (height + padding, width + padding) uint16, padded in the same way.
         windows: (y, x, height, width) of each tile; height and width are its part in the image.

@@ -49,18 +49,19 @@ def predict_image(
     ]
     padded = pad(image, rows, columns)
     weight = np.outer(_ramp(rows, overlap), _ramp(columns, overlap))[..., np.newaxis]
-    windows = [padded[y : y + rows, x : x + columns] for y, x in places]
-    batches = range(0, len(windows), batch_size)
-    predictions = np.concatenate(
-        [forward(np.stack(windows[first : first + batch_size])) for first in batches]
-    )
-    total = np.zeros((*padded.shape[:2], predictions.shape[-1]), np.float32)
     weights = np.zeros((*padded.shape[:2], 1), np.float32)
-    for (y, x), probability in zip(places, predictions, strict=True):
-        total[y : y + rows, x : x + columns] += probability * weight
-        weights[y : y + rows, x : x + columns] += weight
-    blended: Floats = np.divide(total, weights, dtype=np.float32)
-    return blended[:height, :width]
+    total = np.zeros(0, np.float32)
+    # Added as they come: the answers of all windows together take more memory than the image's.
+    for first in range(0, len(places), batch_size):
+        batch = places[first : first + batch_size]
+        answers = forward(np.stack([padded[y : y + rows, x : x + columns] for y, x in batch]))
+        if first == 0:
+            total = np.zeros((*padded.shape[:2], answers.shape[-1]), np.float32)
+        for (y, x), probability in zip(batch, answers, strict=True):
+            total[y : y + rows, x : x + columns] += probability * weight
+            weights[y : y + rows, x : x + columns] += weight
+    np.divide(total, weights, out=total)
+    return total[:height, :width]
 
 
 def _up_to(length: int, divisor: int) -> int:

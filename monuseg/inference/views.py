@@ -9,12 +9,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from monuseg.core.errors import PipelineError
+from monuseg.formats.predictions import Probabilities
 from monuseg.inference.params import PredictParams
 from monuseg.inference.sliding_window import Floats, Forward, Pixels, predict_image
 
 Value = TypeVar("Value", bound=np.generic)
 # From (height, width, 3) to (height, width, classes).
 PredictImage = Callable[[Pixels], Floats]
+
+# As many as an image may have that needs no resampling.
+RESAMPLED_MAX = 100_000_000
 
 # Quarter turns, and whether mirrored afterwards: half a turn and a mirror give the other flip.
 UPRIGHT = [(0, False)]
@@ -23,8 +28,8 @@ TURNED = list(product(range(4), (False, True)))
 
 
 def predict_augmented(
-    forward: Forward, image: Pixels, params: PredictParams, *, divisor: int
-) -> Floats:
+    forward: Forward, image: Pixels, params: PredictParams, *, divisor: int, scale: float = 1.0
+) -> Probabilities:
     """Predict the probabilities of each pixel of an image, as block `predict` says.
 
     Args:
@@ -32,10 +37,23 @@ def predict_augmented(
         image: (height, width, 3).
         params: windows and views.
         divisor: must divide height and width of the model's input.
+        scale: the model's pixels per pixel of the image, from `monuseg.formats.scale`. The model
+            sees the image at its own resolution; the probabilities are those of the image's pixels.
 
     Returns:
-        (height, width, classes).
+        (height, width, classes), rounded to what a predictions folder keeps: whoever decides on
+        them decides alike, whether they were stored or not.
+
+    Raises:
+        PipelineError: the image would be too large at the model's resolution.
     """
+    height, width = image.shape[:2]
+    if scale != 1 and height * width * scale**2 > RESAMPLED_MAX:
+        raise PipelineError(
+            f"{width} x {height} pixels become {round(width * scale)} x {round(height * scale)} at "
+            f"the model's resolution, but at most {RESAMPLED_MAX} are allowed; cut it into smaller "
+            "images, or correct its resolution"
+        )
     predict = partial(
         predict_image,
         forward,
@@ -45,7 +63,9 @@ def predict_augmented(
         batch_size=params.batch_size,
     )
     views = views_of(flips=params.flips, rotations=params.rotations)
-    return mean_over_views(predict, image, views=views, scales=params.scales)
+    # Together with the views' scales: each view is resampled once there and once back.
+    scales = [scale * one for one in params.scales]
+    return mean_over_views(predict, image, views=views, scales=scales).astype(np.float16)
 
 
 def views_of(*, flips: bool, rotations: bool) -> list[tuple[int, bool]]:
@@ -80,10 +100,11 @@ def mean_over_views(
         for turns, mirrored in views:
             there = predict(np.ascontiguousarray(_turned(resized, turns, mirrored)))
             prediction = _resized(_turned_back(there, turns, mirrored), height, width)
-            total = prediction if total is None else total + prediction
+            total = prediction if total is None else np.add(total, prediction, out=total)
     if total is None:
         raise ValueError("no view to average over")
-    return np.asarray(total / np.float32(len(views) * len(scales)), np.float32)
+    total /= np.float32(len(views) * len(scales))
+    return total
 
 
 def _turned(array: npt.NDArray[Value], turns: int, mirrored: bool) -> npt.NDArray[Value]:

@@ -1,8 +1,8 @@
 """From the maps that a network predicts to individual nuclei."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, Self, get_args
 
 import cv2
 import numpy as np
@@ -55,6 +55,21 @@ class NucleiSettings:
     marker_threshold: float = 0.5
     min_probability: float = 0.0
 
+    def at(self, scale: float) -> Self:
+        """The same lengths and areas, in pixels of an image of another resolution.
+
+        Args:
+            scale: pixels of these settings per pixel of the image, along an axis.
+        """
+        if scale == 1:
+            return self
+        return replace(
+            self,
+            smoothing=self.smoothing / scale,
+            min_distance=max(1, round(self.min_distance / scale)),
+            min_area=max(1, round(self.min_area / scale**2)),
+        )
+
 
 def above(probability: npt.NDArray[np.floating], threshold: float) -> Mask:
     """Where the probability reaches the threshold; the same answer for float16 and float32."""
@@ -67,14 +82,18 @@ def separations(classes: Sequence[str]) -> list[Separation]:
 
 
 def nuclei_from_predictions(
-    predictions: npt.NDArray[np.floating], classes: Sequence[str], settings: NucleiSettings
+    predictions: npt.NDArray[np.floating],
+    classes: Sequence[str],
+    settings: NucleiSettings,
+    scale: float = 1.0,
 ) -> Labels:
     """Label the nuclei of one image by a watershed from one marker per nucleus.
 
     Args:
         predictions: (height, width, classes).
         classes: names of the channels.
-        settings: see `NucleiSettings`.
+        settings: see `NucleiSettings`; in pixels of the images that they were chosen on.
+        scale: such pixels per pixel of this image, from `monuseg.formats.scale`.
 
     Returns:
         (height, width) uint16 labels 1..n without gaps, each nucleus connected; 0 is background.
@@ -88,8 +107,10 @@ def nuclei_from_predictions(
             f"nuclei cannot be told apart by {settings.separation!r}: the outputs are "
             f"{', '.join(classes)}"
         )
+    settings = settings.at(scale)
     maps = {name: predictions[..., channel] for channel, name in enumerate(classes)}
-    mask = without_small(filled(above(maps[NUCLEUS], settings.threshold)), settings.min_area)
+    mask = filled(above(maps[NUCLEUS], settings.threshold), max(1, round(LARGEST_HOLE / scale**2)))
+    mask = without_small(mask, settings.min_area)
     hills = _hills(mask, maps, settings.separation)
     if settings.smoothing:
         hills = ndimage.gaussian_filter(hills, settings.smoothing)
@@ -177,18 +198,18 @@ def _distance_to_background(mask: Mask) -> Floats:
 
 
 def _peaks(height: Floats, mask: Mask, min_distance: int) -> npt.NDArray[np.int32]:
-    """One numbered pixel per nucleus: peaks with nothing higher within `min_distance`.
+    """One numbered pixel per nucleus: peaks with nothing higher of their object in `min_distance`.
 
-    Of equal peaks that close to each other, the first stays. An object whose peaks are all lower
-    than a nearby one of another object keeps its highest.
+    Of equal peaks that close to each other, the first stays. What other objects are nearby does not
+    matter.
     """
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * min_distance + 1,) * 2)
-    peaks = mask & (height >= cv2.dilate(height, disc))
-    objects, count = ndimage.label(mask, EDGES)
-    without = np.ones(count + 1, bool)
-    without[objects[peaks]] = False
-    # A pixel's four neighbours in the mask belong to its object, so each object has such a peak.
-    peaks |= mask & without[objects] & (height >= cv2.dilate(height, EDGES.astype(np.uint8)))
+    objects, _ = ndimage.label(mask, EDGES)
+    peaks = np.zeros(mask.shape, bool)
+    for number, box in enumerate(ndimage.find_objects(objects), start=1):
+        own = objects[box] == number
+        alone = np.where(own, height[box], np.float32(0))
+        peaks[box] |= own & (alone >= cv2.dilate(alone, disc))
     rows, columns = np.nonzero(peaks)
     order = np.argsort(-height[rows, columns], kind="stable")
     rows, columns = rows[order], columns[order]

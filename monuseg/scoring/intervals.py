@@ -1,50 +1,33 @@
-"""Confidence intervals by resampling images, and block `intervals`, which configures them."""
+"""Confidence intervals of means over images."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
-
-from monuseg.core.params import LARGEST_SEED, Block
+from scipy.special import stdtrit
 
 LEVEL = 0.95
 
 
-class IntervalParams(Block):
-    """Block `intervals`.
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's t interval of the mean of one value per image.
 
-    Attributes:
-        resamples: how often the images are resampled for 95 % intervals.
-        seed: of the draws.
-    """
-
-    key: ClassVar[str] = "intervals"
-
-    resamples: int = Field(ge=1, le=1_000_000)
-    seed: int = Field(ge=0, le=LARGEST_SEED)
-
-
-def interval(values: Sequence[float], *, resamples: int, seed: int) -> tuple[float, float] | None:
-    """The percentile bootstrap interval of the mean of one value per image.
-
-    Images (patients) are resampled, not pixels or nuclei, since a new test set would consist of new
-    images. The same number of images and the same seed give the same resamples, so intervals of
-    different rows are comparable.
+    The spread is that between images (patients), not pixels or nuclei, since a new test set would
+    consist of new images. For normally distributed values the interval misses the true mean in 5 %
+    of cases, whatever their number; for as skewed ones as the exponential distribution's in 11 % of
+    cases with 6 images and 9 % with 14. The percentile bootstrap misses more: 14 % and 9 % for
+    normal values, 20 % and 12 % for exponential ones.
 
     Args:
         values: one per image, undefined ones left out.
-        resamples: how often to draw as many images with replacement.
-        seed: of the draws.
 
     Returns:
-        The ends of the middle 95 % of the resampled means; None for fewer than two values, which
-        say nothing about their spread.
+        The ends of the 95 % interval, both the mean if all values are equal; None for fewer than
+        two values, which say nothing about their spread.
     """
-    if len(values) < 2:
-        return None
     count = len(values)
-    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
-    means = np.asarray(values, np.float64)[drawn].mean(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    if count < 2:
+        return None
+    mean = float(np.mean(values))
+    error = float(np.std(values, ddof=1)) / count**0.5
+    reach = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * error
+    return mean - reach, mean + reach

@@ -1,14 +1,15 @@
 """Whether one row is better than another, from the same images."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from monuseg.scoring.intervals import interval
+from monuseg.scoring.intervals import LEVEL, interval
 
-# With fewer, all differences have the same sign by chance alone in more than one case of twenty, so
-# they allow no interval of 95 %.
+# With fewer, all differences have the same sign by chance alone in more than one case of twenty:
+# only their distribution, which so few do not show, can make an interval of 95 %.
 FEWEST_IMAGES = 6
 
 
@@ -22,6 +23,7 @@ class Difference:
         low: lower end of its 95 % interval.
         high: upper end.
         wins: on how many images the first row is higher.
+        left_out: how many images define the score in only one of the two rows.
     """
 
     images: int
@@ -29,6 +31,7 @@ class Difference:
     low: float
     high: float
     wins: int
+    left_out: int = 0
 
     @property
     def holds(self) -> bool:
@@ -36,10 +39,8 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def difference(
-    first: Sequence[float | None], second: Sequence[float | None], *, resamples: int, seed: int
-) -> Difference | None:
-    """The paired bootstrap of the difference between two rows.
+def difference(first: Sequence[float | None], second: Sequence[float | None]) -> Difference | None:
+    """The paired difference between two rows, with its t interval.
 
     Images differ far more from each other than rows do on one image, so the rows' own intervals may
     overlap although the difference is certain.
@@ -47,8 +48,6 @@ def difference(
     Args:
         first: a score of each image, None where it is undefined.
         second: the same images' score in another row.
-        resamples: how often to draw as many images with replacement.
-        seed: of the draws.
 
     Returns:
         The difference; None if fewer than two images define the score in both rows.
@@ -59,21 +58,42 @@ def difference(
         if one is not None and other is not None
     ]
     differences = [one - other for one, other in pairs]
-    ends = interval(differences, resamples=resamples, seed=seed)
+    ends = interval(differences)
     if ends is None:
         return None
     wins = sum(one > other for one, other in pairs)
-    return Difference(len(pairs), float(np.mean(differences)), *ends, wins)
+    defined = len(first) + len(second) - first.count(None) - second.count(None)
+    left_out = defined - 2 * len(pairs)
+    return Difference(len(pairs), float(np.mean(differences)), *ends, wins, left_out)
 
 
-def caution(images: int) -> str:
-    """A sentence of warning about a comparison of few images; empty if they are enough.
+def odds(comparisons: int) -> str:
+    """How often "holds" is chance, as a sentence.
 
-    If all differences have the same sign, so has every resampled mean, however few there are.
+    Args:
+        comparisons: how many intervals there are, at least one.
     """
-    if images < 2 or images >= FEWEST_IMAGES:  # fewer than two have no interval at all
-        return ""
+    expected = comparisons * (1 - LEVEL)
     return (
-        f"{images} images are too few for an interval of 95 %: of two rows that are equally good, "
-        f"one is higher on all {images} in one case of {2 ** (images - 1)}."
+        "Where there is no difference, an interval of 95 % still leaves out 0 by chance once in "
+        f"{1 / (1 - LEVEL):.0f}; if there were none at all, {expected:.2g} of the {comparisons} "
+        "intervals here would be expected to."
     )
+
+
+def cautions(found: Iterable[tuple[str, Difference | None]]) -> list[str]:
+    """A sentence of warning for each number of images that is small; none if all are enough.
+
+    Args:
+        found: differences, each with the title of its score.
+    """
+    titles: dict[int, list[str]] = defaultdict(list)
+    for title, one in found:
+        if one and one.images < FEWEST_IMAGES and title not in titles[one.images]:
+            titles[one.images].append(title)
+    return [
+        f"{', '.join(titles[images])}: {images} images are few. An interval of 95 % then rests on "
+        "differences that are normally distributed, which so few do not show; by chance alone, all "
+        f"{images} have the same sign in one case of {2 ** (images - 1)}."
+        for images in sorted(titles)
+    ]

@@ -1,5 +1,6 @@
 """Reading `metrics/per_image/<row>.csv`, which `stages.evaluate.summary` writes."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -25,10 +26,13 @@ def read_scores(path: Path, split: str) -> pd.DataFrame:
     """
     remedy = f"run `dvc repro evaluate@{path.stem}`"
     try:
-        content = pd.read_csv(path, dtype={"id": str})
+        # As text: pandas takes an image called "NA" or a line's missing end for an empty cell.
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, restval="missing", strict=True)
+            content = pd.DataFrame(list(reader), columns=list(reader.fieldnames or ()))
     except FileNotFoundError as error:
         raise PipelineError(f"{path} is missing; {remedy}") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeDecodeError) as error:
         raise PipelineError(f"{path} is not a CSV ({error}); delete it and {remedy}") from error
     missing = [column for column in ("id", "split", *SCORES) if column not in content.columns]
     if missing:
@@ -40,11 +44,21 @@ def read_scores(path: Path, split: str) -> pd.DataFrame:
         twice = found.index[found.index.duplicated()][0]
         raise PipelineError(f"{path} has {twice} twice; delete it and {remedy}")
     try:
-        return found[list(SCORES)].astype(float)
+        return found[list(SCORES)].map(_score).astype(float)
     except ValueError as error:
-        raise PipelineError(f"{path}: not a number ({error}); delete it and {remedy}") from error
+        raise PipelineError(f"{path}: not a score ({error}); delete it and {remedy}") from error
 
 
 def values(scores: pd.DataFrame, name: str) -> list[float | None]:
     """A score of each image, None where it is undefined."""
     return [None if pd.isna(value) else float(value) for value in scores[name]]
+
+
+def _score(cell: str) -> float:
+    """A cell's score, NaN if it is empty."""
+    if not cell:
+        return float("nan")
+    score = float(cell)
+    if not 0 <= score <= 1:
+        raise ValueError(f"{cell} is not from 0 to 1")
+    return score

@@ -2,24 +2,25 @@
 
 `monuseg segment MODEL IMAGE [IMAGE ...] --output FOLDER [--um-per-pixel 0.5]` writes, for
 each image, `<name>.nuclei.png` (16-bit label map) and `<name>.nuclei.csv` (one row per nucleus:
-label, centre and area).
+label, centre and area), and `segment.csv` (one row per image). A folder stands for the images in
+it. An image that cannot be segmented does not keep the others from it.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pandas as pd
 from skimage.measure import regionprops_table
 from tqdm import tqdm
 
-from monuseg.core.errors import PipelineError
+from monuseg.core.errors import PipelineError, explained, tell
 from monuseg.core.files import replacing
 from monuseg.formats.images import RGB, Labels, write_labels
 from monuseg.formats.paths import MODELS, PREDICTIONS
+from monuseg.formats.scale import scale_of
 from monuseg.inference.params import PredictParams
 from monuseg.inference.sliding_window import Forward
 from monuseg.inference.stain import NORMALISATIONS
@@ -28,22 +29,31 @@ from monuseg.models.shared import backend
 from monuseg.nuclei.chosen import read_chosen
 from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
 from monuseg.readers.raster import decode_rgb
+from monuseg.readers.resolution import require_plausible
+from monuseg.segment.inputs import (
+    LABELS_SUFFIX,
+    TABLE_SUFFIX,
+    Outcome,
+    images_of,
+    inspected,
+    read_image,
+)
 
-# Rescaling by less only blurs: slides of one scanner setting differ by this much anyway.
-SCALE_TOLERANCE = 0.1
+SUMMARY = "segment.csv"
+# From an image and its micrometres per pixel.
+Segment = Callable[[RGB, float], Labels]
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the nuclei of each image.
 
     Raises:
-        PipelineError: the model was not trained or evaluated, two images have the same name, or an
-            image cannot be read.
+        PipelineError: the model was not trained or evaluated, `--um-per-pixel` is none, two images
+            have the same name, or, after all others were written, an image failed.
     """
-    names = [path.stem for path in arguments.images]
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated:
-        raise PipelineError(f"two images are called {repeated}; rename one, or run them separately")
+    if arguments.um_per_pixel is not None:
+        require_plausible(arguments.um_per_pixel, name="--um-per-pixel")
+    paths = images_of(arguments.images, arguments.output)
     settings, _ = read_chosen(PREDICTIONS, arguments.model)
     params = PredictParams.load()
     backend.configure(params, seed=0)
@@ -54,26 +64,94 @@ def main(arguments: argparse.Namespace) -> None:
     model, card = store.load(MODELS, arguments.model)
     forward = forward_of(model, card.scaling)
     divisor = registry.architecture(card.model).divisor
-    um_per_pixel = arguments.um_per_pixel or card.um_per_pixel
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for path in tqdm(arguments.images, desc="segment", disable=not sys.stderr.isatty()):
-        scale = um_per_pixel / card.um_per_pixel
-        labels = segment(
-            NORMALISATIONS[card.stain_normalisation](decode_rgb(path.read_bytes(), name=str(path))),
+
+    def labels_of(image: RGB, um_per_pixel: float) -> Labels:
+        return segment(
+            NORMALISATIONS[card.stain_normalisation](image),
             forward,
             params,
             settings,
             classes=card.classes,
             divisor=divisor,
-            scale=scale,
+            scale=scale_of(um_per_pixel, card.um_per_pixel),
         )
-        with replacing(arguments.output / f"{path.stem}.nuclei.png") as temporary:
-            write_labels(temporary, labels)
-        with replacing(arguments.output / f"{path.stem}.nuclei.csv") as temporary:
-            nuclei_table(labels, um_per_pixel).to_csv(
-                temporary, index=False, lineterminator="\n", float_format="%.2f"
+
+    segment_all(
+        paths, labels_of, arguments.output, given=arguments.um_per_pixel, default=card.um_per_pixel
+    )
+
+
+def segment_all(
+    paths: Sequence[Path],
+    labels_of: Segment,
+    output: Path,
+    *,
+    given: float | None,
+    default: float,
+) -> None:
+    """Check all images, then write the nuclei of each and the table of all.
+
+    Args:
+        paths: from `images_of`.
+        labels_of: finds the nuclei of an image.
+        output: folder to write to.
+        given: the images' micrometres per pixel, whatever they state.
+        default: the model's, for images that state none.
+
+    Raises:
+        PipelineError: after all others were written, an image failed.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    for path in paths:
+        outcome, remark = inspected(path, given=given, default=default)
+        outcomes.append(outcome)
+        if outcome.error or remark:
+            tell(outcome.error or f"{path}: {remark}")
+    try:
+        bar = tqdm(paths, desc="segment", disable=not sys.stderr.isatty())
+        for place, path in enumerate(bar):
+            um_per_pixel = outcomes[place].um_per_pixel
+            if um_per_pixel is not None:
+                outcomes[place] = _segmented(path, outcomes[place], um_per_pixel, labels_of, output)
+    finally:  # of an interrupted run, too, it says what was done
+        with replacing(output / SUMMARY) as temporary:
+            pd.DataFrame([asdict(one) for one in outcomes], dtype=object).to_csv(
+                temporary, index=False, lineterminator="\n"
             )
-        print(f"{path}: {labels.max()} nuclei")
+    failed = [one.image for one in outcomes if one.error]
+    if failed:
+        raise PipelineError(
+            f"{len(failed)} of {len(outcomes)} images failed, {failed[0]} first; "
+            f"{output / SUMMARY} says why"
+        )
+
+
+def _segmented(
+    path: Path, outcome: Outcome, um_per_pixel: float, labels_of: Segment, output: Path
+) -> Outcome:
+    """Write the nuclei of one image, unless they cannot be found."""
+    try:
+        image = decode_rgb(read_image(path), name=str(path))
+    except (PipelineError, OSError) as error:  # it was there a moment ago
+        return _failed(outcome, error)
+    try:
+        labels = labels_of(image, um_per_pixel)
+    except PipelineError as error:
+        return _failed(outcome, PipelineError(f"{path}: {error}"))
+    table = nuclei_table(labels, um_per_pixel)
+    with replacing(output / f"{path.stem}{LABELS_SUFFIX}") as temporary:
+        write_labels(temporary, labels)
+    with replacing(output / f"{path.stem}{TABLE_SUFFIX}") as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.2f")
+    tqdm.write(f"{path}: {len(table)} nuclei at {um_per_pixel:g} um per pixel ({outcome.source})")
+    return replace(outcome, nuclei=len(table))
+
+
+def _failed(outcome: Outcome, error: Exception) -> Outcome:
+    said = explained(error)
+    tqdm.write(said, file=sys.stderr)
+    return replace(outcome, error=said)
 
 
 def segment(
@@ -88,31 +166,26 @@ def segment(
 ) -> Labels:
     """The nuclei of one image.
 
+    The model sees it at its own resolution; nuclei are told apart in the image's own pixels, so
+    that no label is ever resampled.
+
     Args:
         image: (height, width, 3).
         forward: the model.
         params: windows and views.
-        settings: how nuclei are told apart, at the model's resolution.
+        settings: how nuclei are told apart, in pixels of the model's images.
         classes: of the model's outputs.
         divisor: must divide height and width of the model's input.
-        scale: the image's micrometres per pixel over the model's; the image is resampled to the
-            model's resolution first, unless the two are nearly equal.
+        scale: the model's pixels per pixel of the image, from `scale_of`.
 
     Returns:
         (height, width) labels.
+
+    Raises:
+        PipelineError: as `predict_augmented` and `nuclei_from_predictions`.
     """
-    height, width = image.shape[:2]
-    resized = image
-    if abs(scale - 1) > SCALE_TOLERANCE:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        resized = np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
-    predictions = predict_augmented(forward, resized, params, divisor=divisor)
-    labels = nuclei_from_predictions(predictions, classes, settings)
-    if labels.shape == (height, width):
-        return labels
-    back = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(back, np.uint16)
+    predictions = predict_augmented(forward, image, params, divisor=divisor, scale=scale)
+    return nuclei_from_predictions(predictions, classes, settings, scale)
 
 
 def nuclei_table(labels: Labels, um_per_pixel: float) -> pd.DataFrame:
@@ -125,8 +198,12 @@ def nuclei_table(labels: Labels, um_per_pixel: float) -> pd.DataFrame:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     command.add_argument("model", help="name of a trained and evaluated model, such as unet")
-    command.add_argument("images", nargs="+", type=Path, metavar="image")
+    command.add_argument(
+        "images", nargs="+", type=Path, metavar="image", help="a file, or a folder of images"
+    )
     command.add_argument("--output", type=Path, required=True, help="folder to write to")
     command.add_argument(
-        "--um-per-pixel", type=float, help="of the images; by default that of the training images"
+        "--um-per-pixel",
+        type=float,
+        help="of the images; by default what they state, else that of the training images",
     )

@@ -38,7 +38,11 @@ def nucleus_mask(image: RGB, *, sigma: float, min_area: int) -> npt.NDArray[np.b
 
 
 def write_mask(record: SplitRecord, *, raw: Path, folder: Path, params: BaselineParams) -> None:
-    """Write the mask of one image as hard 0/1 predictions."""
+    """Write the mask of one image as hard 0/1 predictions.
+
+    The params are in pixels of the tiles; an image of another resolution keeps its own pixels.
+    """
     image = read_rgb(raw / f"{record.id}.tif")
-    mask = nucleus_mask(image, sigma=params.sigma, min_area=params.min_area)
+    scaled_area = round(params.min_area / record.scale**2)
+    mask = nucleus_mask(image, sigma=params.sigma / record.scale, min_area=scaled_area)
     write_probabilities(folder, record.id, mask[..., np.newaxis].astype(np.float16))

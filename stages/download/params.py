@@ -1,6 +1,8 @@
 """Block `dataset`: where the archives come from."""
 
+import os
 import re
+import sys
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, Field, model_validator
@@ -19,15 +21,32 @@ def _written_as(pattern: str, meaning: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _fits_file_system(name: str) -> str:
+    """Refuse what this machine's locale cannot write, or file systems cannot hold."""
+    try:
+        length = len(os.fsencode(name))
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"cannot be a file's name in this locale ({sys.getfilesystemencoding()}); rename it or "
+            "set PYTHONUTF8=1"
+        ) from error
+    if length > NAME_BYTES:
+        raise ValueError(f"must have at most {NAME_BYTES} bytes, not {length}")
+    return name
+
+
+# File systems allow 255, of which temporary names take some.
+NAME_BYTES = 220
 Sha256 = Annotated[str, _written_as("[0-9a-f]{64}", "64 hexadecimal digits, a to f in lower case")]
 # A file name and nothing that leads out of data/archives.
 ArchiveName = Annotated[
     str,
     Field(max_length=200),
     _written_as(
-        r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*\.zip",
+        r"[^/\\\x00-\x1f\x7f-\x9f.][^/\\\x00-\x1f\x7f-\x9f]*\.zip",
         "the name of a .zip file, without a folder and without a dot in front",
     ),
+    AfterValidator(_fits_file_system),
 ]
 DriveId = Annotated[
     str, _written_as(r"[\w-]{10,200}", "a Google Drive id: letters, digits, - and _, 10 or more")
@@ -118,8 +137,9 @@ class TransferParams(Model):
     """How archives are downloaded.
 
     Attributes:
-        timeout: seconds without a byte after which an attempt is given up; at most a day.
-        retries: attempts after the first.
+        timeout: seconds without a byte, or with under 1000 bytes each, after which an attempt is
+            given up; at most a day.
+        retries: attempts after one that brought under 64 KiB; with 0 there is one attempt.
     """
 
     timeout: float = Field(gt=0, le=86_400)

@@ -18,7 +18,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Write the mean probabilities of each image of the protocol.
 
     Raises:
-        PipelineError: the models do not predict the same classes.
+        PipelineError: the models do not predict the same classes, or as `write_mean`.
     """
     folders = [PREDICTIONS.absolute() / model for model in ModelsParams.load().names]
     classes = [read_output(folder).classes for folder in folders]
@@ -31,7 +31,8 @@ def main(arguments: argparse.Namespace) -> None:
     records = read_records(SPLITS, SplitRecord)
     with replacing_folder(PREDICTIONS / ENSEMBLE) as folder:
         write_output(folder, list(classes[0]), probabilities=True)
-        parallel_map(partial(write_mean, folders=folders, to=folder), records, title=ENSEMBLE)
+        mean = partial(write_mean, folders=folders, classes=classes[0], to=folder)
+        parallel_map(mean, records, title=ENSEMBLE)
     print(f"{ENSEMBLE}: mean of {len(folders)} models, {len(records)} images")
 
 

@@ -1,6 +1,7 @@
 """Stage `evaluate`: one row's predictions scored against the masks, metrics/ROW.json."""
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, get_args
 
@@ -11,17 +12,16 @@ import skimage
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import replacing_folder
+from monuseg.core.files import replacing_all
 from monuseg.core.parallel import parallel_map
 from monuseg.core.paths import METRICS
 from monuseg.formats.files import write_json
 from monuseg.formats.manifest import TEST, Split, SplitRecord, read_records
 from monuseg.formats.paths import DETAIL, MASKS, NUCLEI, PER_IMAGE, PREDICTIONS, SPLITS
 from monuseg.formats.predictions import read_output
-from monuseg.scoring.intervals import IntervalParams
 from stages.evaluate import summary
 from stages.evaluate.choices import choose
-from stages.evaluate.images import Row, score_image
+from stages.evaluate.images import ImageScores, Row, score_image
 from stages.evaluate.params import EvaluateParams
 
 PACKAGES = {"numpy": np, "scipy": scipy, "scikit-image": skimage, "opencv": cv2}
@@ -31,7 +31,6 @@ def main(arguments: argparse.Namespace) -> None:
     """Choose thresholds on validation images, then score the splits that params name."""
     name = arguments.row
     params = EvaluateParams.load()
-    draws = IntervalParams.load()
     records = read_records(SPLITS, SplitRecord)
     output = read_output(PREDICTIONS / name)
     row = Row(PREDICTIONS.absolute() / name, output.classes, MASKS.absolute())
@@ -40,10 +39,34 @@ def main(arguments: argparse.Namespace) -> None:
     scored = [record for record in records if record.split in params.splits]
     if not scored:
         raise PipelineError(f"{SPLITS}: no image of evaluate.splits; name a split that has images")
-    with replacing_folder(NUCLEI / name) as folder:
-        score = partial(score_image, row=row, settings=choices.settings, nuclei=folder)
+    outputs = [
+        NUCLEI / name,
+        METRICS / f"{name}.json",
+        DETAIL / f"{name}.json",
+        PREDICTIONS / f"{name}.json",
+        PER_IMAGE / f"{name}.csv",
+    ]
+    # Together, so that no score stands beside nuclei of another run.
+    with replacing_all(*outputs) as [nuclei, metrics_file, detail_file, settings_file, table_file]:
+        nuclei.mkdir()
+        score = partial(score_image, row=row, settings=choices.settings, nuclei=nuclei)
         images = parallel_map(score, scored, title=f"evaluate {name}")
+        metrics, detail = _scores(images, probabilities=probabilities)
+        detail["settings"] = choices.as_settings()
+        detail["candidates"] = choices.as_candidates()
+        detail["versions"] = {package: module.__version__ for package, module in PACKAGES.items()}
+        write_json(metrics_file, metrics)
+        write_json(detail_file, detail)
+        write_json(settings_file, choices.as_settings())
+        summary.write_table(table_file, images, probabilities=probabilities)
+    for split, scores in metrics.items():
+        print(f"{name}, {split}: " + ", ".join(f"{k} {scores[k]:.3f}" for k in scores))
 
+
+def _scores(
+    images: Sequence[ImageScores], *, probabilities: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The content of metrics/ROW.json and of metrics/detail/ROW.json, by split."""
     metrics: dict[str, Any] = {}
     detail: dict[str, Any] = {}
     for split in get_args(Split):
@@ -52,16 +75,8 @@ def main(arguments: argparse.Namespace) -> None:
             metrics[split] = summary.headline(members, probabilities=probabilities)
             detail[split] = summary.detail(members, probabilities=probabilities)
         if members and split == TEST:
-            metrics[split] |= summary.intervals(members, resamples=draws.resamples, seed=draws.seed)
-    detail["settings"] = choices.as_settings()
-    detail["candidates"] = choices.as_candidates()
-    detail["versions"] = {package: module.__version__ for package, module in PACKAGES.items()}
-    write_json(METRICS / f"{name}.json", metrics)
-    write_json(DETAIL / f"{name}.json", detail)
-    write_json(PREDICTIONS / f"{name}.json", choices.as_settings())
-    summary.write_table(PER_IMAGE / f"{name}.csv", images, probabilities=probabilities)
-    for split, scores in metrics.items():
-        print(f"{name}, {split}: " + ", ".join(f"{k} {scores[k]:.3f}" for k in scores))
+            metrics[split] |= summary.intervals(members)
+    return metrics, detail
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from monuseg.core.errors import PipelineError
+from monuseg.core.errors import PipelineError, tell
 from monuseg.core.parallel import parallel_map
 from monuseg.formats.manifest import TRAIN, VALIDATION, SplitRecord
 from monuseg.nuclei.watershed import NucleiSettings, separations
-from stages.evaluate.images import Row, candidate_scores, histogram_of, outlined
+from stages.evaluate.images import Row, candidate_scores, histogram_of
 from stages.evaluate.params import EvaluateParams, NucleiParams
 from stages.evaluate.selection import (
     MIDDLE,
@@ -19,7 +19,7 @@ from stages.evaluate.selection import (
     ThresholdScore,
     best_nuclei,
     best_threshold,
-    mean,
+    nuclei_scores,
     threshold_scores,
 )
 from stages.evaluate.summary import rounded
@@ -35,6 +35,8 @@ class Choices:
         nuclei_on: where the other settings come from.
         thresholds: the score of each threshold; empty if there was nothing to choose.
         nuclei: the scores of all settings of nuclei; empty if there was nothing to choose.
+        threshold_images: ids of the images that `thresholds` are over.
+        nuclei_images: ids of the images that `nuclei` are over.
     """
 
     settings: NucleiSettings
@@ -42,6 +44,8 @@ class Choices:
     nuclei_on: ChosenOn
     thresholds: list[ThresholdScore]
     nuclei: list[NucleiScore]
+    threshold_images: list[str]
+    nuclei_images: list[str]
 
     def as_settings(self) -> dict[str, Any]:
         """The settings and where they come from, for JSON."""
@@ -49,8 +53,12 @@ class Choices:
         return {**asdict(self.settings), "chosen_on": chosen_on}
 
     def as_candidates(self) -> dict[str, Any]:
-        """Every candidate with its score, for JSON; undefined scores are left out."""
+        """Every candidate with its score, for JSON, and which images the scores are over.
+
+        Undefined scores are left out.
+        """
         return {
+            "images": {"thresholds": self.threshold_images, "nuclei": self.nuclei_images},
             "thresholds": [
                 {"threshold": score.threshold, **rounded({"dice": score.dice})}
                 for score in self.thresholds
@@ -67,8 +75,10 @@ def choose(
 ) -> Choices:
     """Choose the threshold by mean Dice, then the settings of nuclei by AJI and PQ.
 
-    Both are chosen on the validation images or, without any, on the training images. No image is
-    read if there is nothing to choose, as when `params.settings` names the row.
+    Both are chosen on the validation images or, without any, on the training images: on those that
+    every candidate defines, and a line on standard error names the others. No image is read if
+    there is nothing to choose, as when `params.settings` names the row. Where none of these
+    has nuclei that are told apart, the first settings of nuclei are taken.
 
     Args:
         records: all images of the protocol.
@@ -77,19 +87,20 @@ def choose(
         probabilities: False for hard masks, whose threshold is 0.5 whatever `params` say.
 
     Raises:
-        PipelineError: a threshold is to be chosen but there is neither kind of image, or a file is
-            missing or damaged.
+        PipelineError: a threshold is to be chosen but there is neither kind of image, or none that
+            every threshold defines; or a file is missing or damaged.
     """
     given = params.settings.get(row.predictions.name)
     if given:
         settings = NucleiSettings(**given.model_dump())
-        return Choices(settings, "given", "given", [], [])
+        return Choices(settings, "given", "given", [], [], [], [])
 
     split = VALIDATION if any(record.split == VALIDATION for record in records) else TRAIN
     members = [record for record in records if record.split == split]
     chosen_on: ChosenOn = "validation" if split == VALIDATION else "train"
 
     thresholds: list[ThresholdScore] = []
+    threshold_images: list[str] = []
     threshold_on: ChosenOn = "given"
     if not probabilities:
         threshold = MIDDLE
@@ -101,19 +112,39 @@ def choose(
             )
         title = f"threshold of {row.predictions.name}"
         histograms = parallel_map(partial(histogram_of, row=row), members, title=title)
-        thresholds = threshold_scores(histograms)
+        thresholds, used = threshold_scores(histograms)
+        threshold_images = _used(members, used, title)
+        if not threshold_images:
+            raise PipelineError(
+                "params.yaml: evaluate.threshold is `auto`, but no image to choose on has nuclei; "
+                "give a number"
+            )
         threshold, threshold_on = best_threshold(thresholds), chosen_on
     else:
         threshold = params.threshold
 
     candidates = combinations(params.nuclei, threshold, row.classes)
+    settings, nuclei_on = candidates[0], chosen_on
+    nuclei: list[NucleiScore] = []
+    nuclei_images: list[str] = []
+    members = [record for record in members if record.tells_nuclei_apart]
     if len(candidates) == 1:
-        return Choices(candidates[0], threshold_on, "given", thresholds, [])
-    members = [record for record in members if outlined(record)]
-    if not members:
-        return Choices(candidates[0], threshold_on, "none", thresholds, [])
-    nuclei = _nuclei_scores(members, row, candidates)
-    return Choices(best_nuclei(nuclei), threshold_on, chosen_on, thresholds, nuclei)
+        nuclei_on = "given"
+    elif members:
+        title = f"nuclei of {row.predictions.name}"
+        score = partial(candidate_scores, row=row, candidates=candidates)
+        nuclei, used = nuclei_scores(candidates, parallel_map(score, members, title=title))
+        nuclei_images = _used(members, used, title)
+        settings = best_nuclei(nuclei)
+    if len(candidates) > 1 and not nuclei_images:
+        nuclei_on = "none"
+        tell(
+            f"nuclei of {row.predictions.name}: no image to choose on has nuclei that are told "
+            "apart; the first settings of evaluate.nuclei are taken"
+        )
+    return Choices(
+        settings, threshold_on, nuclei_on, thresholds, nuclei, threshold_images, nuclei_images
+    )
 
 
 def combinations(
@@ -152,13 +183,12 @@ def combinations(
     return list(dict.fromkeys(made))
 
 
-def _nuclei_scores(
-    members: Sequence[SplitRecord], row: Row, candidates: Sequence[NucleiSettings]
-) -> list[NucleiScore]:
-    score = partial(candidate_scores, row=row, candidates=candidates)
-    by_image = parallel_map(score, members, title=f"nuclei of {row.predictions.name}")
-    found = []
-    for settings, scores in zip(candidates, zip(*by_image, strict=True), strict=True):
-        ajis, pqs = zip(*scores, strict=True)
-        found.append(NucleiScore(settings, mean(ajis), mean(pqs)))
-    return found
+def _used(members: Sequence[SplitRecord], used: Sequence[bool], title: str) -> list[str]:
+    """The ids of the images that are chosen on; if there are any, those that are not are told."""
+    left_out = [record.id for record, is_used in zip(members, used, strict=True) if not is_used]
+    if left_out and any(used):
+        tell(
+            f"{title}: chosen without {', '.join(left_out)}: no nucleus there, so some candidates "
+            "have no score"
+        )
+    return [record.id for record, is_used in zip(members, used, strict=True) if is_used]

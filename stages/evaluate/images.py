@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import Labels, read_labels, write_labels
-from monuseg.formats.manifest import APERIO_XML, SplitRecord
+from monuseg.formats.manifest import SplitRecord
 from monuseg.formats.predictions import Probabilities, read_probabilities
 from monuseg.nuclei.watershed import NucleiSettings, certain, nuclei_from_predictions
 from monuseg.scoring.contingency import contingency
@@ -69,11 +69,6 @@ class ImageScores:
     nuclei: NucleusScores | None
 
 
-def outlined(record: SplitRecord) -> bool:
-    """Whether individual nuclei are annotated, so that scores of nuclei are meaningful."""
-    return record.annotation == APERIO_XML
-
-
 def histogram_of(record: SplitRecord, row: Row) -> ProbabilityHistogram:
     """The histogram of one image's P(nucleus).
 
@@ -121,7 +116,7 @@ def score_image(
         record=record,
         histogram=histogram,
         pixels=histogram.at(settings.threshold),
-        nuclei=score_nuclei(truth, labels) if outlined(record) else None,
+        nuclei=score_nuclei(truth, labels) if record.tells_nuclei_apart else None,
     )
 
 
@@ -136,6 +131,6 @@ def _nuclei(
     record: SplitRecord, row: Row, predictions: Probabilities, settings: NucleiSettings
 ) -> Labels:
     try:
-        return nuclei_from_predictions(predictions, row.classes, settings)
+        return nuclei_from_predictions(predictions, row.classes, settings, record.scale)
     except PipelineError as error:
         raise PipelineError(f"{row.predictions / record.id}.npy: {error}") from error

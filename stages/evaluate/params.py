@@ -60,7 +60,8 @@ class EvaluateParams(Block):
 
     Attributes:
         splits: those to be scored; leave "test" out while experimenting.
-        threshold: of P(nucleus); "auto" takes the one with the highest mean validation Dice.
+        threshold: of P(nucleus); "auto" takes the one with the highest mean Dice of the validation
+            images that all thresholds define.
         nuclei: see `NucleiParams`.
         settings: by row, in place of `threshold` and `nuclei`; see `tools.finalise`.
     """

@@ -1,7 +1,13 @@
-"""The choices that are made on validation images: a threshold and how nuclei are split."""
+"""The choices that are made on validation images: a threshold and how nuclei are split.
+
+Candidates are compared by means over the images that every one of them defines. An image without
+nuclei defines a score only for candidates that predict a pixel there, and then it is 0: in the
+means of some candidates and not of others, it would choose between them alone.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Literal
 
 from monuseg.nuclei.watershed import NucleiSettings
@@ -11,13 +17,13 @@ from monuseg.scoring.pixels import ProbabilityHistogram
 THRESHOLDS = tuple(percent / 100 for percent in range(20, 81, 2))
 MIDDLE = 0.5
 
-# "given": nothing was to be chosen. "none": there was no image to choose on, so the first is taken.
+# "given": nothing was to be chosen. "none": no image could be chosen on, so the first is taken.
 ChosenOn = Literal["validation", "train", "given", "none"]
 
 
 @dataclass(frozen=True)
 class ThresholdScore:
-    """A threshold and its mean Dice over the images to choose on, None if none defines it."""
+    """A threshold and its mean Dice over the images that all define, None without any."""
 
     threshold: float
     dice: float | None
@@ -25,7 +31,7 @@ class ThresholdScore:
 
 @dataclass(frozen=True)
 class NucleiScore:
-    """Settings of nuclei, and their mean AJI and PQ over the images to choose on."""
+    """Settings of nuclei, and their mean AJI and PQ over the images that all define."""
 
     settings: NucleiSettings
     aji: float | None
@@ -38,12 +44,41 @@ def mean(values: Sequence[float | None]) -> float | None:
     return sum(defined) / len(defined) if defined else None
 
 
-def threshold_scores(histograms: Sequence[ProbabilityHistogram]) -> list[ThresholdScore]:
-    """The mean Dice of the images at each threshold of `THRESHOLDS`."""
-    return [
-        ThresholdScore(threshold, mean([image.at(threshold).dice for image in histograms]))
-        for threshold in THRESHOLDS
-    ]
+def threshold_scores(
+    histograms: Sequence[ProbabilityHistogram],
+) -> tuple[list[ThresholdScore], list[bool]]:
+    """The mean Dice of the images at each threshold of `THRESHOLDS`.
+
+    Returns:
+        The thresholds' scores; and of each image whether they are over it, which they are if every
+        threshold defines its Dice.
+    """
+    images = [[image.at(threshold).dice for threshold in THRESHOLDS] for image in histograms]
+    used = [None not in dices for dices in images]
+    means = [mean(list(compress(dices, used))) for dices in zip(*images, strict=True)]
+    return list(map(ThresholdScore, THRESHOLDS, means)), used
+
+
+def nuclei_scores(
+    candidates: Sequence[NucleiSettings],
+    images: Sequence[Sequence[tuple[float | None, float | None]]],
+) -> tuple[list[NucleiScore], list[bool]]:
+    """The mean AJI and PQ of the images with each candidate.
+
+    Args:
+        candidates: settings of nuclei.
+        images: AJI and PQ of each image, at least one, with each candidate.
+
+    Returns:
+        The candidates' scores; and of each image whether they are over it, which they are if every
+        candidate defines both.
+    """
+    used = [all(None not in pair for pair in pairs) for pairs in images]
+    scores = []
+    for settings, pairs in zip(candidates, zip(*images, strict=True), strict=True):
+        kept = list(compress(pairs, used))
+        scores.append(NucleiScore(settings, *(mean([pair[i] for pair in kept]) for i in (0, 1))))
+    return scores, used
 
 
 def best_threshold(scores: Sequence[ThresholdScore]) -> float:

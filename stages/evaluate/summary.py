@@ -46,13 +46,12 @@ def headline(images: Sequence[ImageScores], *, probabilities: bool) -> Numbers:
     return {name: scores[name] for name in HEADLINE if name in scores}
 
 
-def intervals(images: Sequence[ImageScores], *, resamples: int, seed: int) -> Numbers:
-    """The ends `<score>_lo` and `<score>_hi` of 95 % intervals by bootstrap over the images."""
+def intervals(images: Sequence[ImageScores]) -> Numbers:
+    """The ends `<score>_lo` and `<score>_hi` of 95 % intervals over the images, cut at 0 and 1."""
     found: dict[str, float | None] = {}
     for name in WITH_INTERVAL:
-        ends = interval(_defined(images, name), resamples=resamples, seed=seed)
-        if ends:
-            found[f"{name}_lo"], found[f"{name}_hi"] = ends
+        if ends := interval(_defined(images, name)):
+            found[f"{name}_lo"], found[f"{name}_hi"] = max(ends[0], 0.0), min(ends[1], 1.0)
     return rounded(found)
 
 

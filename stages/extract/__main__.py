@@ -15,7 +15,13 @@ def main(arguments: argparse.Namespace) -> None:
     """Unpack images and annotations, and write the manifest."""
     params = ExtractParams.load()
     with replacing_folder(RAW) as folder:
-        records = write_raw(archive_paths(ARCHIVES), folder, max_bytes=params.max_bytes)
+        records = write_raw(
+            archive_paths(ARCHIVES),
+            folder,
+            max_bytes=params.max_bytes,
+            annotations=params.annotations,
+            um_per_pixel=params.um_per_pixel,
+        )
         write_records(folder / "manifest.csv", records)
     training = sum(record.part == TRAIN for record in records)
     print(f"{len(records)} images: {training} for training, {len(records) - training} for testing")

@@ -1,153 +1,211 @@
-"""From archives to data/raw: images as `<id>.tif`, annotations as `<id>.xml` or `<id>.mask.png`."""
+"""From archives to data/raw: images as `<id>.tif`, annotations beside them, both as they count."""
 
 import csv
-import io
-import sys
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import ParseError, iterparse
 from tqdm import tqdm
 
-from monuseg.core.errors import PipelineError
+from monuseg.core.errors import PipelineError, tell
 from monuseg.core.files import sha256_of
 from monuseg.formats.images import RGB, write_rgb
-from monuseg.formats.manifest import APERIO_XML, BINARY_MASK, ImageRecord
-from monuseg.formats.protocol import UNKNOWN_ORGAN, organ_of
-from monuseg.readers.aperio import BYTES_MAX as XML_BYTES_MAX
+from monuseg.formats.manifest import (
+    ANNOTATION_SUFFIXES,
+    BINARY_MASK,
+    Annotation,
+    ImageRecord,
+)
+from monuseg.formats.protocol import UNKNOWN_ORGAN, organ_of, patient_of
+from monuseg.formats.scale import ASSUMED
+from monuseg.readers.annotations import kind_of, stated_resolution
 from monuseg.readers.raster import BYTES_MAX as IMAGE_BYTES_MAX
-from monuseg.readers.raster import decode_mask, decode_rgb
+from monuseg.readers.raster import decode_map, decode_rgb, is_plain_tif
+from monuseg.readers.regions import BYTES_MAX as OUTLINES_BYTES_MAX
+from monuseg.readers.resolution import ANNOTATION, Stated, settle, stated_by_image
 from stages.extract.archives import Member, opened, require_at_most
-from stages.extract.layouts import ImageFiles, recognise, shown
+from stages.extract.layouts import Ignored, ImageFiles, Layout, recognise, shown
+from stages.extract.tables import Told, key_of, read_tables
 
-# A 40x objective; what the challenge's images were scanned with.
-DEFAULT_UM_PER_PIXEL = 0.25
-# From an electron microscope's to a magnifying glass's; a number outside is a damaged one.
-UM_PER_PIXEL_RANGE = (0.001, 100.0)
-RESOLUTION_ATTRIBUTE = "MicronsPerPixel"
-TABLE_BYTES_MAX = 1 << 20
+IGNORED_TABLE = "ignored.csv"
 
 
-def write_raw(archives: Sequence[Path], folder: Path, *, max_bytes: int) -> list[ImageRecord]:
+def write_raw(
+    archives: Sequence[Path],
+    folder: Path,
+    *,
+    max_bytes: int,
+    annotations: str | None = None,
+    um_per_pixel: float | None = None,
+) -> list[ImageRecord]:
     """Unpack the images and annotations of all archives into one plain folder.
+
+    Files that are not used are listed in a table `ignored.csv`, if there are any.
 
     Args:
         archives: zip files of any known layout; see `stages.extract.layouts`.
         folder: exists and is empty.
-        max_bytes: an archive whose images and annotations unpack to more is refused.
+        max_bytes: as in `stages.extract.params`, as are the next two.
+        annotations: which count where an image has several.
+        um_per_pixel: micrometres per pixel of every image, if they are given.
 
     Returns:
         A record of each image, sorted by id.
 
     Raises:
-        PipelineError: an archive is damaged, of unknown layout or unsafe; an image or mask is
-            unreadable, or the two differ in size.
+        PipelineError: an archive is damaged, of unknown layout or unsafe; an image or annotation
+            is unreadable, or the two differ in size; two images have the same pixels.
     """
     with ExitStack() as stack:
         members: list[Member] = []
         for path in archives:
             members += stack.enter_context(opened(path))
-        layout = recognise(members)
+        layout = recognise(members, annotations)
         used = [m for files in layout.images for m in (files.image, files.annotation)]
         require_at_most(max_bytes, used)
-        organs = _organs(layout.organ_tables)
+        told, unused = read_tables(layout.organ_tables)
+        writer = _Writer(folder, told, um_per_pixel)
         # `None`: no progress bar where standard error is no terminal.
-        images = tqdm(layout.images, desc="extract", disable=None)
-        records = [_write_image(files, organs, folder) for files in images]
-    # Only now, so that an error stands alone.
+        records = [writer.write(one) for one in tqdm(layout.images, desc="extract", disable=None)]
     if layout.ignored:
-        ignored = f"ignored {len(layout.ignored)} file(s) of no known kind"
-        print(f"{ignored}: {shown(layout.ignored)}", file=sys.stderr)
-    masks = sum(record.annotation == BINARY_MASK for record in records)
-    if masks:
-        print(
-            f"{masks} image(s) have a binary mask instead of outlines: their nuclei will be "
-            "connected components, so touching nuclei are one",
-            file=sys.stderr,
-        )
+        _write_ignored(folder / IGNORED_TABLE, layout.ignored)
+    # Only now, so that an error stands alone.
+    remarks = [*_remarks(layout, told), *_remarks_on(records), *writer.disagreements]
+    if unused:
+        remarks.append(f"organs.csv has {len(unused)} column(s) of no use: {shown(unused)}")
+    for line in remarks:
+        tell(line)
     return records
 
 
-def microns_per_pixel(path: Path) -> float:
-    """The resolution that an Aperio XML's root element states, or 0.25 um where it states none.
+class _Writer:
+    """Writes one image after the other, and remembers whose pixels it has seen."""
 
-    Reads the root element only. An XML that cannot be parsed counts as stating none: whoever reads
-    its outlines says what is wrong with it.
-    """
-    try:
-        with path.open("rb") as file:
-            _, root = next(iter(iterparse(file, events=("start",))))
-        stated = float(root.get(RESOLUTION_ATTRIBUTE, ""))
-    except (ParseError, DefusedXmlException, StopIteration, ValueError, LookupError):
-        return DEFAULT_UM_PER_PIXEL
-    least, most = UM_PER_PIXEL_RANGE
-    return stated if least <= stated <= most else DEFAULT_UM_PER_PIXEL
+    def __init__(self, folder: Path, told: Mapping[str, Told], um_per_pixel: float | None) -> None:
+        self.disagreements: list[str] = []
+        self._folder = folder
+        self._told = told
+        self._um_per_pixel = um_per_pixel
+        self._seen: dict[bytes, Member] = {}
 
+    def write(self, files: ImageFiles) -> ImageRecord:
+        """Write an image and its annotation.
 
-def _write_image(files: ImageFiles, organs: dict[str, str], folder: Path) -> ImageRecord:
-    image_path = folder / f"{files.id}.tif"
-    content = files.image.read(IMAGE_BYTES_MAX)
-    image = decode_rgb(content, name=str(files.image))
-    # A TIF is kept byte for byte; a PNG becomes a TIF of the same pixels.
-    if files.image.path.suffix.lower() == ".png":
-        write_rgb(image_path, image)
-    else:
-        image_path.write_bytes(content)
-    um_per_pixel = DEFAULT_UM_PER_PIXEL
-    if files.kind == APERIO_XML:
-        annotation_path = folder / f"{files.id}.xml"
-        annotation_path.write_bytes(files.annotation.read(XML_BYTES_MAX))
-        um_per_pixel = microns_per_pixel(annotation_path)
-    else:
-        annotation_path = folder / f"{files.id}.mask.png"
-        _write_mask(annotation_path, files, image)
-    return ImageRecord(
-        id=files.id,
-        organ=organ_of(files.id) or organs.get(files.id.casefold(), UNKNOWN_ORGAN),
-        part=files.part,
-        um_per_pixel=um_per_pixel,
-        annotation=files.kind,
-        sha256=sha256_of(image_path),
-        annotation_sha256=sha256_of(annotation_path),
-    )
-
-
-def _write_mask(path: Path, files: ImageFiles, image: RGB) -> None:
-    mask = decode_mask(files.annotation.read(IMAGE_BYTES_MAX), name=str(files.annotation))
-    if mask.shape != image.shape[:2]:
-        raise PipelineError(
-            f"{files.annotation}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image "
-            f"{files.image} has {image.shape[1]} x {image.shape[0]}; "
-            "export the mask at the image's size"
+        Raises:
+            PipelineError: as `write_raw`.
+        """
+        path = self._folder / f"{files.id}.tif"
+        content = files.image.read(IMAGE_BYTES_MAX)
+        image = decode_rgb(content, name=str(files.image))
+        self._require_new(image, files.image)
+        # Later stages read such a TIF as it is; all else becomes a TIF of the same pixels.
+        if is_plain_tif(content):
+            path.write_bytes(content)
+        else:
+            write_rgb(path, image)
+        kind, annotation_path, stated = self._write_annotation(files, image)
+        told = self._told.get(key_of(files.id), Told())
+        resolution, remark = settle(
+            [*stated_by_image(content), *stated], given=told.um_per_pixel or self._um_per_pixel
         )
-    _, encoded = cv2.imencode(".png", mask)
-    path.write_bytes(encoded.tobytes())
+        if remark:
+            self.disagreements.append(f"{files.id}: {remark}")
+        patient = told.patient or patient_of(files.id) or files.slide or files.id
+        return ImageRecord(
+            id=files.id,
+            organ=organ_of(files.id) or told.organ or UNKNOWN_ORGAN,
+            patient=patient.upper(),
+            part=files.part,
+            um_per_pixel=resolution.um_per_pixel,
+            um_per_pixel_source=resolution.source,
+            annotation=kind,
+            sha256=sha256_of(path),
+            annotation_sha256=sha256_of(annotation_path),
+        )
 
-
-def _organs(tables: list[Member]) -> dict[str, str]:
-    """Organ by id with letter case folded, from all tables `organs.csv`."""
-    organs: dict[str, str] = {}
-    for table in tables:
-        for image_id, organ in _organ_rows(table):
-            if organs.setdefault(image_id.casefold(), organ) != organ:
+    def _write_annotation(
+        self, files: ImageFiles, image: RGB
+    ) -> tuple[Annotation, Path, list[Stated]]:
+        name = str(files.annotation)
+        if files.has_outlines:
+            content = files.annotation.read(OUTLINES_BYTES_MAX)
+            kind = kind_of(content, name=name)
+            stated = stated_resolution(content, kind)
+        else:
+            kind, pixels = decode_map(files.annotation.read(IMAGE_BYTES_MAX), name=name)
+            if pixels.shape != image.shape[:2]:
                 raise PipelineError(
-                    f"{table}: {image_id} is {organ} here and {organs[image_id.casefold()]} "
-                    "before; keep one"
+                    f"{name}: {pixels.shape[1]} x {pixels.shape[0]} pixels, but its image "
+                    f"{files.image} has {image.shape[1]} x {image.shape[0]}; "
+                    "export it at the image's size"
                 )
-    return organs
+            content = cv2.imencode(".png", pixels)[1].tobytes()
+            stated = None
+        path = self._folder / f"{files.id}{ANNOTATION_SUFFIXES[kind]}"
+        path.write_bytes(content)
+        return kind, path, [] if stated is None else [Stated(stated, ANNOTATION)]
+
+    def _require_new(self, image: RGB, member: Member) -> None:
+        """Refuse pixels that another image has: one could be learned and the other scored."""
+        if (image == image[0, 0]).all():  # empty glass; there may be many tiles of it
+            return
+        key = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
+        first = self._seen.setdefault(key, member)
+        if first is not member:
+            raise PipelineError(f"{first} and {member} have the same pixels; remove one")
 
 
-def _organ_rows(table: Member) -> list[tuple[str, str]]:
-    content = table.read(TABLE_BYTES_MAX)
-    try:
-        # utf-8-sig: Excel begins its CSV with a byte-order mark.
-        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True)
-        if not {"id", "organ"} <= set(rows.fieldnames or []):
-            raise PipelineError(f"{table}: expected the columns id,organ; found {rows.fieldnames}")
-        pairs = [((row["id"] or "").strip(), (row["organ"] or "").strip().lower()) for row in rows]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise PipelineError(f"{table}: no CSV in UTF-8 ({error}); save it as such") from error
-    return [(image_id, organ) for image_id, organ in pairs if image_id and organ]
+def _write_ignored(path: Path, ignored: Sequence[Ignored]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["archive", "path", "reason"])
+        for one in ignored:
+            archive = one.member.archive.name
+            path_shown = str(one.member).removeprefix(f"{archive}: ")
+            writer.writerow([archive, path_shown, one.reason])
+
+
+def _remarks(layout: Layout, told: Mapping[str, Told]) -> list[str]:
+    """What the layout leaves to say."""
+    lines = []
+    if layout.ignored:
+        members = [one.member for one in layout.ignored]
+        lines.append(
+            f"ignored {len(members)} file(s): {shown(members)}; data/raw/{IGNORED_TABLE} says why"
+        )
+    if layout.unmatched:
+        lines.append(
+            f"{len(layout.unmatched)} image(s) have one annotation, which counts though "
+            f"extract.annotations does not match it: {shown(layout.unmatched)}"
+        )
+    keys = {key_of(files.id) for files in layout.images}
+    strangers = [key for key in told if key not in keys]
+    if strangers:
+        lines.append(f"organs.csv names {len(strangers)} id(s) of no image: {shown(strangers)}")
+    renamed = [files.id for files in layout.images if files.id != files.image.path.stem]
+    if renamed:
+        lines.append(
+            f"{len(renamed)} tile(s) of QuPath have ids without [ ] = and ,: {shown(renamed)}"
+        )
+    return lines
+
+
+def _remarks_on(records: Sequence[ImageRecord]) -> list[str]:
+    """What the records leave to say."""
+    lines = []
+    masks = sum(record.annotation == BINARY_MASK for record in records)
+    if masks:
+        lines.append(
+            f"{masks} image(s) have a binary mask instead of outlines: their nuclei will be "
+            "connected components, so touching nuclei are one"
+        )
+    assumed = [record.id for record in records if record.um_per_pixel_source == ASSUMED]
+    if assumed:
+        um_per_pixel = next(r.um_per_pixel for r in records if r.um_per_pixel_source == ASSUMED)
+        lines.append(
+            f"{len(assumed)} image(s) do not state their resolution; {um_per_pixel} um per pixel "
+            f"is assumed (extract.um_per_pixel gives another): {shown(assumed)}"
+        )
+    return lines

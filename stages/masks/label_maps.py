@@ -1,5 +1,6 @@
-"""The label map of one image, from its outlines or its binary mask."""
+"""The label map of one image, from its outlines, its label map or its binary mask."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,16 +8,28 @@ import cv2
 import numpy as np
 
 from monuseg.core.errors import PipelineError
-from monuseg.formats.images import LABELS_MAX, Labels, read_rgb, write_labels
-from monuseg.formats.manifest import APERIO_XML, ImageRecord
-from monuseg.readers.aperio import Region, read_regions
+from monuseg.formats.images import LABELS_MAX, Labels, read_labels, read_rgb, write_labels
+from monuseg.formats.manifest import (
+    ANNOTATION_SUFFIXES,
+    APERIO_XML,
+    BINARY_MASK,
+    LABEL_MAP,
+    ImageRecord,
+)
+from monuseg.readers.annotations import read_regions
 from monuseg.readers.raster import decode_mask
-from stages.masks.params import Rasterisation
+from monuseg.readers.regions import Region
+from stages.masks.params import MasksParams
 from stages.masks.rasterise import rasterise
+from stages.masks.roles import LARGEST, OTHER_LAYER, SMALL_IMAGE, assign
 
-SMALLEST_OUTLINE = 3  # vertices that can enclose an area
+WITHOUT_PIXELS = "dropped: no pixel of its own (no area, outside the image, or covered)"
+EMPTIED = "dropped: no pixel of its own (cut out by a negative region, or covered)"
 CLIPPED = "clipped at the image's border"
+CUT = "cut by a negative region"
 OUTSIDE_MAX = 0.5  # share of the regions that may lie outside the image
+WHITE_MAX = 0.75  # share of a binary mask that may be nuclei
+REASONS_MAX = 3  # that an error lists
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,7 @@ class Remark:
 
     id: str
     layer: int
+    layer_name: str
     region: int
     vertices: int
     remark: str
@@ -41,47 +55,83 @@ class Count:
     clipped: int
 
 
-def write_mask(
-    record: ImageRecord, *, raw: Path, folder: Path, rasterisation: Rasterisation
-) -> tuple[Count, list[Remark]]:
-    """Write the label map of one image, and return what became of its regions."""
-    if record.annotation == APERIO_XML:
-        labels, count, remarks = _from_outlines(record.id, raw, rasterisation)
+@dataclass(frozen=True)
+class Written:
+    """What became of an image's regions.
+
+    Attributes:
+        count: how many there were, and of what.
+        remarks: one of each that is not in the label map as it was outlined.
+        layers: the number of regions by layer name; empty where there are no outlines.
+    """
+
+    count: Count
+    remarks: list[Remark]
+    layers: dict[str, int]
+
+
+def write_mask(record: ImageRecord, *, raw: Path, folder: Path, params: MasksParams) -> Written:
+    """Write the label map of one image.
+
+    Raises:
+        PipelineError: the annotation is damaged or of another image, none of its regions is a
+            nucleus, or one takes most of the image.
+    """
+    height, width, _ = read_rgb(raw / f"{record.id}.tif").shape
+    path = raw / f"{record.id}{ANNOTATION_SUFFIXES[record.annotation]}"
+    if record.annotation == BINARY_MASK:
+        labels = _from_binary_mask(path, height, width)
+    elif record.annotation == LABEL_MAP:
+        labels = _from_label_map(path, height, width)
     else:
-        labels, count, remarks = _from_binary_mask(record.id, raw)
+        labels, written = _from_outlines(record, path, height, width, params)
+        write_labels(folder / f"{record.id}.png", labels)
+        return written
     write_labels(folder / f"{record.id}.png", labels)
-    return count, remarks
+    nuclei = int(labels.max(initial=0))
+    return Written(Count(record.id, nuclei, nuclei, 0, 0), [], {})
 
 
 def _from_outlines(
-    image_id: str, raw: Path, rasterisation: Rasterisation
-) -> tuple[Labels, Count, list[Remark]]:
-    height, width, _ = read_rgb(raw / f"{image_id}.tif").shape
-    annotation = raw / f"{image_id}.xml"
-    regions = read_regions(annotation)
-    _require_same_image(annotation, regions, height, width)
+    record: ImageRecord, path: Path, height: int, width: int, params: MasksParams
+) -> tuple[Labels, Written]:
+    regions = read_regions(path, record.annotation)
+    _require_same_image(path, regions, height, width)
+    rule = params.rasterisation if record.annotation == APERIO_XML else "center"
     try:
+        roles = assign(regions, height, width, rasterisation=rule, layers=params.layers)
         labels, without_pixels = rasterise(
-            [region.outline for region in regions], height, width, rasterisation
+            [regions[index].rings for index in roles.nuclei],
+            height,
+            width,
+            rule,
+            {
+                position: [regions[negative].rings for negative in roles.cuts[index]]
+                for position, index in enumerate(roles.nuclei)
+                if index in roles.cuts
+            },
         )
     except PipelineError as error:
-        raise PipelineError(f"{annotation}: {error}") from error
-    dropped = set(without_pixels)
-    remarks = []
+        raise PipelineError(f"{path}: {error}") from error
+    dropped = dict(roles.dropped)
+    for position in without_pixels:
+        index = roles.nuclei[position]
+        dropped[index] = EMPTIED if index in roles.cuts else WITHOUT_PIXELS
+    _require_nuclei(path, len(regions), dropped)
+    remarks, clipped = [], 0
     for index, region in enumerate(regions):
-        outline = region.outline
-        if index in dropped and len(outline) < SMALLEST_OUTLINE:
-            remark = "dropped: fewer than 3 vertices"
-        elif index in dropped:
-            remark = "dropped: no pixel of its own (no area, outside the image, or covered)"
-        elif np.any(outline < 0) or np.any(outline > (width, height)):
-            remark = CLIPPED
+        if index in dropped:
+            said = [dropped[index]]
         else:
-            continue
-        remarks.append(Remark(image_id, region.layer, region.number, len(outline), remark))
-    clipped = len(remarks) - len(dropped)
+            outlines = np.concatenate(region.rings)
+            over = bool(np.any(outlines < 0) or np.any(outlines > (width, height)))
+            clipped += over
+            said = [CUT] * (index in roles.cuts) + [CLIPPED] * over
+        place = (record.id, region.layer, region.layer_name, region.number, len(region.outline))
+        remarks += [Remark(*place, remark) for remark in said]
     nuclei = len(regions) - len(dropped)
-    return labels, Count(image_id, len(regions), nuclei, len(dropped), clipped), remarks
+    count = Count(record.id, len(regions), nuclei, len(dropped), clipped)
+    return labels, Written(count, remarks, dict(Counter(one.layer_name for one in regions)))
 
 
 def _require_same_image(path: Path, regions: list[Region], height: int, width: int) -> None:
@@ -99,18 +149,58 @@ def _require_same_image(path: Path, regions: list[Region], height: int, width: i
         )
 
 
-def _from_binary_mask(image_id: str, raw: Path) -> tuple[Labels, Count, list[Remark]]:
-    height, width, _ = read_rgb(raw / f"{image_id}.tif").shape
-    path = raw / f"{image_id}.mask.png"
-    mask = decode_mask(path.read_bytes(), name=str(path))
-    if mask.shape != (height, width):
+def _require_nuclei(path: Path, regions: int, dropped: dict[int, str]) -> None:
+    """Refuse an annotation that has regions in the chosen layers, but no nucleus among them."""
+    reasons = Counter(why for why in dropped.values() if why != OTHER_LAYER)
+    if not reasons or len(dropped) < regions:
+        return
+    said = [
+        f"{number} {why.removeprefix('dropped: ')}"
+        for why, number in reasons.most_common(REASONS_MAX)
+    ]
+    raise PipelineError(
+        f"{path}: none of its {sum(reasons.values())} regions is a nucleus ({'; '.join(said)}); "
+        "outline nuclei as polygons or ellipses, or remove the regions if the image has none"
+    )
+
+
+def _require_size(path: Path, found: tuple[int, ...], height: int, width: int) -> None:
+    if found != (height, width):
         raise PipelineError(
-            f"{path}: {mask.shape[1]} x {mask.shape[0]} pixels, but its image has "
+            f"{path}: {found[1]} x {found[0]} pixels, but its image has "
             f"{width} x {height}; run `dvc repro extract`"
+        )
+
+
+def _from_label_map(path: Path, height: int, width: int) -> Labels:
+    labels = read_labels(path)
+    _require_size(path, labels.shape, height, width)
+    sizes = np.bincount(labels.ravel(), minlength=1)[1:]
+    if not sizes.all():
+        raise PipelineError(
+            f"{path}: no pixel of label {sizes.argmin() + 1} of {len(sizes)}; "
+            "run `dvc repro extract`"
+        )
+    if labels.size >= SMALL_IMAGE and sizes.max(initial=0) > LARGEST * labels.size:
+        raise PipelineError(
+            f"{path}: label {sizes.argmax() + 1} takes {sizes.max() / labels.size:.0%} of the "
+            "image, so it is no nucleus but perhaps the background; give the background 0"
+        )
+    return labels
+
+
+def _from_binary_mask(path: Path, height: int, width: int) -> Labels:
+    mask = decode_mask(path.read_bytes(), name=str(path))
+    _require_size(path, mask.shape, height, width)
+    white = np.count_nonzero(mask) / mask.size
+    if mask.size >= SMALL_IMAGE and white > WHITE_MAX:
+        raise PipelineError(
+            f"{path}: {white:.0%} of the mask are nuclei, so it looks inverted; "
+            "save it with nuclei white and background black"
         )
     # Connected by edges or corners, as a tracing of the mask's outlines would connect them.
     number, components = cv2.connectedComponents(mask, connectivity=8)
-    nuclei = number - 1
-    if nuclei > LABELS_MAX:
+    if number - 1 > LABELS_MAX:
         raise PipelineError(f"{path}: more than {LABELS_MAX} nuclei; cut it into smaller images")
-    return components.astype(np.uint16), Count(image_id, nuclei, nuclei, 0, 0), []
+    labels: Labels = components.astype(np.uint16)
+    return labels

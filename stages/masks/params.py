@@ -1,4 +1,4 @@
-"""Block `masks`: how a region's outline becomes pixels."""
+"""Block `masks`: which regions are nuclei, and how an outline becomes pixels."""
 
 from typing import ClassVar, Literal
 
@@ -11,9 +11,12 @@ class MasksParams(Block):
     """Block `masks`.
 
     Attributes:
-        rasterisation: see `stages.masks.rasterise`.
+        rasterisation: of Aperio's XML; see `stages.masks.rasterise`.
+        layers: names of the annotation layers that count (in QuPath classifications, in ASAP
+            groups); none: all layers do, named or not.
     """
 
     key: ClassVar[str] = "masks"
 
     rasterisation: Rasterisation
+    layers: list[str]

@@ -6,11 +6,13 @@ import sys
 from tqdm import tqdm
 
 from monuseg.core.command import parser, run
+from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing_folder
 from monuseg.formats.images import read_rgb
 from monuseg.formats.manifest import SplitRecord, read_records
 from monuseg.formats.paths import MODELS, PREDICTIONS, RAW, SPLITS
 from monuseg.formats.predictions import write_output, write_probabilities
+from monuseg.formats.scale import scale_of
 from monuseg.inference.params import PredictParams
 from monuseg.inference.stain import NORMALISATIONS
 from monuseg.inference.views import predict_augmented
@@ -18,7 +20,11 @@ from monuseg.models.shared import backend
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write the probabilities of each image of data/splits.csv."""
+    """Write the probabilities of each image of data/splits.csv.
+
+    Raises:
+        PipelineError: the model is missing, or an image too large at the model's resolution.
+    """
     params = PredictParams.load()
     backend.configure(params, seed=0)
     # Only now, since these import Keras, and Keras reads its backend when it is imported.
@@ -32,9 +38,14 @@ def main(arguments: argparse.Namespace) -> None:
     with replacing_folder(PREDICTIONS / arguments.model) as folder:
         write_output(folder, card.classes, probabilities=True)
         for record in tqdm(records, desc="predict", disable=not sys.stderr.isatty()):
-            image = NORMALISATIONS[card.stain_normalisation](read_rgb(RAW / f"{record.id}.tif"))
-            probabilities = predict_augmented(forward, image, params, divisor=divisor)
-            write_probabilities(folder, record.id, probabilities)
+            path = RAW / f"{record.id}.tif"
+            image = NORMALISATIONS[card.stain_normalisation](read_rgb(path))
+            scale = scale_of(record.um_per_pixel, card.um_per_pixel)
+            try:
+                found = predict_augmented(forward, image, params, divisor=divisor, scale=scale)
+            except PipelineError as error:
+                raise PipelineError(f"{path}: {error}") from error
+            write_probabilities(folder, record.id, found)
 
 
 if __name__ == "__main__":

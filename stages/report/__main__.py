@@ -4,12 +4,11 @@ import argparse
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import write_text
+from monuseg.core.files import replacing_all, write_text
 from monuseg.core.paths import METRICS
 from monuseg.formats import paths
 from monuseg.formats.manifest import TRAIN, SplitRecord, read_records
 from monuseg.formats.rows import ModelsParams
-from monuseg.scoring.intervals import IntervalParams
 from stages.report import figures, pages
 from stages.report.content import calibrated_splits, content, headline_split
 from stages.report.differences import compare
@@ -27,7 +26,6 @@ def main(arguments: argparse.Namespace) -> None:
         PipelineError: a file that the report is made of is missing or malformed.
     """
     params = ReportParams.load()
-    intervals = IntervalParams.load()
     models = ModelsParams.load().names
     if not paths.SPLITS.is_file():
         raise PipelineError(f"{paths.SPLITS} is missing; run `dvc repro tile`")
@@ -35,10 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
     rows = read_rows(models, METRICS, paths.DETAIL)
     histories = {model: read_history(model, paths.HISTORY) for model in models}
     split = headline_split(rows)
-    pairs = []
-    if split != TRAIN:
-        draws = {"resamples": intervals.resamples, "seed": intervals.seed}
-        pairs = compare(rows, paths.PER_IMAGE, split, **draws)
+    pairs = [] if split == TRAIN else compare(rows, paths.PER_IMAGE, split)
     shown = chosen_images(records, split, params.overlays)
     # The baseline's nuclei are left out: the page shows what was learned.
     galleries = [
@@ -49,7 +44,6 @@ def main(arguments: argparse.Namespace) -> None:
         **content(
             rows=rows,
             pairs=pairs,
-            intervals=intervals,
             histories=histories,
             references=read_references(paths.REFERENCE),
             records=records,
@@ -65,8 +59,9 @@ def main(arguments: argparse.Namespace) -> None:
         galleries=galleries,
         colours=COLOURS,
     )
-    write_text(METRICS / "report.md", markdown)
-    write_text(METRICS / "report.html", html)
+    with replacing_all(METRICS / "report.md", METRICS / "report.html") as [text, page]:
+        write_text(text, markdown)
+        write_text(page, html)
 
 
 if __name__ == "__main__":

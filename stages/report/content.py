@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from monuseg.formats.manifest import TEST, TRAIN, VALIDATION, SplitRecord
-from monuseg.scoring.intervals import IntervalParams
-from monuseg.scoring.paired import caution
+from monuseg.scoring.paired import cautions, odds
 from stages.report import tables
 from stages.report.differences import DECIDING, Pair, differences_table, statements, verdict
 from stages.report.reference import ReferenceRun
@@ -38,7 +37,6 @@ def content(
     *,
     rows: Sequence[Row],
     pairs: Sequence[Pair],
-    intervals: IntervalParams,
     histories: Mapping[str, pd.DataFrame],
     references: Sequence[ReferenceRun],
     records: Sequence[SplitRecord],
@@ -49,7 +47,6 @@ def content(
     Args:
         rows: of this run, the baseline last.
         pairs: their comparison on the images of `headline_split`.
-        intervals: how the comparison was resampled.
         histories: training histories by model.
         references: kept runs.
         records: data/splits.csv.
@@ -58,7 +55,10 @@ def content(
     split = headline_split(rows)
     *learned, baseline = rows
     images = sum(record.split == split for record in records)
-    found = [one for pair in pairs for one in pair.found.values() if one is not None]
+    titled = [
+        (tables.SCORE_TITLES[name], one) for pair in pairs for name, one in pair.found.items()
+    ]
+    found = [one for _, one in titled if one is not None]
     foreign = [one.id for one in records if not one.id.startswith(CHALLENGE_PREFIX)]
     calibrated = calibrated_splits(rows)
     sources = {f"this run{' (other slides)' if foreign else ''}": rows} | {
@@ -76,9 +76,9 @@ def content(
         "verdicts": [verdict(row, baseline, split, pairs) for row in learned],
         "differences": differences_table(pairs),
         "statements": {tables.SCORE_TITLES[one]: statements(pairs, one) for one in DECIDING},
-        "intervals": intervals,
-        "interval_count": len(found),
-        "caution": caution(min((one.images for one in found), default=images)),
+        "odds": odds(len(found)) if found else "",
+        "left_out": any(one.left_out for one in found),
+        "cautions": cautions(titled),
         "organs": tables.organ_tables(rows, split, DECIDING),
         "calibration": tables.calibration_table(rows, calibrated) if calibrated else None,
         "uncalibrated": [one for one in (VALIDATION, TEST) if one not in calibrated],

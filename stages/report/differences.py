@@ -34,17 +34,13 @@ class Pair(NamedTuple):
     found: Mapping[str, Difference | None]
 
 
-def compare(
-    rows: Sequence[Row], folder: Path, split: str, *, resamples: int, seed: int
-) -> list[Pair]:
+def compare(rows: Sequence[Row], folder: Path, split: str) -> list[Pair]:
     """Compare every pair of rows that are scored on a split, in the order of the rows.
 
     Args:
         rows: of one run.
         folder: of the tables `<row>.csv`, one line per image.
         split: of the images.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Raises:
         PipelineError: a table is missing or malformed, or two are not of the same images.
@@ -61,12 +57,7 @@ def compare(
 
     def differences(first: Row, second: Row) -> dict[str, Difference | None]:
         return {
-            name: difference(
-                values(tables[first.key], name),
-                values(tables[second.key], name),
-                resamples=resamples,
-                seed=seed,
-            )
+            name: difference(values(tables[first.key], name), values(tables[second.key], name))
             for name in DECIDING
         }
 
@@ -81,6 +72,8 @@ def verdict(row: Row, baseline: Row, split: str, pairs: Sequence[Pair]) -> dict[
         baseline: the row that it must beat.
         split: whose scores.
         pairs: the comparison image by image; without these two in it, no lead counts as chance.
+            Where images define a score in one of the two alone, it decides which is higher, not the
+            rows' means, which are then over different images.
 
     Returns:
         `title` of the row; `worse`, whether it fails to beat the baseline; `scores`, both values
@@ -92,14 +85,17 @@ def verdict(row: Row, baseline: Row, split: str, pairs: Sequence[Pair]) -> dict[
         if (ours := row.value(split, name)) is not None
         and (theirs := baseline.value(split, name)) is not None
     }
-    worse = {name: pair for name, pair in both.items() if pair[0] <= pair[1]}
-    chance = [
-        SCORE_TITLES[name]
-        for first, second, found in pairs
-        if {first.key, second.key} == {row.key, baseline.key}
-        for name in both
-        if (one := found[name]) is None or not one.holds
-    ]
+    leads = {name: ours - theirs for name, (ours, theirs) in both.items()}
+    chance = []
+    for first, second, found in pairs:
+        if {first.key, second.key} == {row.key, baseline.key}:
+            for name in both:
+                one = found[name]
+                if one is None or not one.holds:
+                    chance.append(SCORE_TITLES[name])
+                if one is not None and one.left_out:
+                    leads[name] = one.mean if first.key == row.key else -one.mean
+    worse = {name: both[name] for name, lead in leads.items() if lead <= 0}
     scores = {SCORE_TITLES[name]: pair for name, pair in (worse or both).items()}
     return {"title": row.title, "worse": bool(worse), "scores": scores, "chance": chance}
 
@@ -123,7 +119,8 @@ def _cell(found: Difference | None) -> str:
         return "too few images"
     mean, low, high = map(signed, (found.mean, found.low, found.high))
     said = f"**{mean} holds**" if found.holds else f"{mean} may be chance"
-    return f"{said} *({low} to {high}; higher on {found.wins} of {found.images})*"
+    left_out = f"; {found.left_out} left out" if found.left_out else ""
+    return f"{said} *({low} to {high}; higher on {found.wins} of {found.images}{left_out})*"
 
 
 def signed(value: float) -> str:

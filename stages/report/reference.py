@@ -72,6 +72,14 @@ class ReferenceRun(Model):
         """Whether its test scores compare with others of the 14 official test images."""
         return self.dataset.protocol in OFFICIAL_TEST
 
+    @property
+    def resampled(self) -> bool:
+        """Whether its intervals are percentile bootstraps, which params then configured.
+
+        The images' scores that could give others are not kept of every such run.
+        """
+        return "intervals" in self.params or "bootstrap" in self.params.get("evaluate", {})
+
     def table_rows(self) -> list[Row]:
         """The rows as the tables take them, in the order of the file."""
         return [Row(key, scores) for key, scores in self.rows.items()]

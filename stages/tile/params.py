@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from monuseg.core.params import LARGEST_SEED, Block, Model
+from monuseg.formats.scale import PLAUSIBLE
 
 Protocol = Literal["archive", "challenge", "kumar"]
 
@@ -12,11 +13,14 @@ Protocol = Literal["archive", "challenge", "kumar"]
 class ValidationParams(Model):
     """Block `tile.validation`: which training images are held out to make choices on.
 
+    All images of a patient are held out, or none.
+
     Attributes:
-        method: "fraction" draws that share, rounded and at least one, stratified by
-            organ; "named" takes `images`; "organs" all images of `organs`, to see how a model does
-            on tissue it has not learned from; "fold" takes fold `fold` of `folds`; "none" holds
-            nothing out (a final run of fixed epochs).
+        method: "fraction" draws that share of the patients, rounded and at least one, stratified by
+            organ; "named" takes `images`; "organs" all patients with an image of `organs`, to see
+            how a model does on tissue it has not learned from; "fold" takes fold `fold` of `folds`;
+            "none" holds nothing out (a final run of fixed epochs).
+        seed: of "fraction" and "fold".
     """
 
     method: Literal["fraction", "named", "organs", "fold", "none"]
@@ -48,6 +52,9 @@ class TileParams(Block):
     Attributes:
         size: side of a tile in pixels.
         stride: distance between neighbouring tiles in pixels; at most `size`.
+        um_per_pixel: of the tiles: images that differ by more than
+            `monuseg.formats.scale.TOLERANCE` are rescaled to it. None: all images must agree, and
+            none is rescaled.
         protocol: see `monuseg.formats.protocol`.
         validation: see `ValidationParams`.
     """
@@ -56,6 +63,7 @@ class TileParams(Block):
 
     size: int = Field(ge=16, le=4096)
     stride: int = Field(ge=1)
+    um_per_pixel: float | None = Field(ge=PLAUSIBLE[0], le=PLAUSIBLE[1])
     protocol: Protocol
     validation: ValidationParams
 

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from monuseg.core.command import parser, run
-from monuseg.formats.images import read_labels, read_rgb
+from monuseg.formats.images import PIXELS_MAX, read_labels, read_rgb
 from monuseg.formats.predictions import read_probabilities
-from monuseg.readers.raster import PIXELS_MAX
+from monuseg.readers.raster import is_plain_tif
 from stages.baseline import __main__ as baseline
 from stages.evaluate import __main__ as evaluate
 from stages.extract import __main__ as extract
@@ -88,7 +88,7 @@ def with_orientation() -> bytes:
     return encoded(PICTURE, exif=exif)
 
 
-NOT_WHOLE = "not a complete and readable TIF or PNG"
+NOT_WHOLE = "not a complete and readable image"
 REFUSED: dict[str, tuple[str, Content, str]] = {
     "truncated TIF": ("tif", lambda: half(encoded(PLAIN)), NOT_WHOLE),
     "truncated TIF of LZW": (
@@ -108,7 +108,12 @@ REFUSED: dict[str, tuple[str, Content, str]] = {
     "header only": ("tif", lambda: b"II*\0\x08\0\0\0", NOT_WHOLE),
     "no image": ("tif", lambda: b"pixels" * 99, NOT_WHOLE),
     "zero bytes": ("tif", lambda: b"", "an empty file"),
-    "JPEG in place of TIF": ("tif", lambda: encoded(PICTURE, "JPEG"), NOT_WHOLE),
+    "truncated JPEG": ("jpg", lambda: half(encoded(PICTURE, "JPEG")), NOT_WHOLE),
+    "JPEG of inks": (
+        "jpg",
+        lambda: encoded(PICTURE.convert("CMYK"), "JPEG"),
+        "found 8-bit CMYK",
+    ),
     "16 bits, TIF": ("tif", lambda: sixteen_bit(".tif"), "found 16-bit RGB"),
     "16 bits, PNG": ("png", lambda: sixteen_bit(".png"), "found 16-bit RGB"),
     "16-bit greyscale": (
@@ -203,6 +208,11 @@ ACCEPTED: dict[str, tuple[str, Content, npt.NDArray[np.uint8]]] = {
         lambda: encoded(np.full((HEIGHT, WIDTH, 3), 200, np.uint8), compression="jpeg"),
         np.full((HEIGHT, WIDTH, 3), 200, np.uint8),
     ),
+    "JPEG in place of TIF": (
+        "tif",
+        lambda: encoded(np.full((HEIGHT, WIDTH, 3), 200, np.uint8), "JPEG"),
+        np.full((HEIGHT, WIDTH, 3), 200, np.uint8),
+    ),
     "bytes after its end": ("tif", lambda: encoded(PLAIN) + b"more", PLAIN),
 }
 
@@ -216,13 +226,20 @@ def test_an_image_of_another_kind_that_loses_nothing_is_taken(
     put_archive(packed({f"a.{suffix}": content, "a.xml": xml(SQUARE)}))
     run(extract.main, parser("").parse_args([]))
     assert np.array_equal(read_rgb(Path("data/raw/a.tif")), expected)
-    if suffix == "tif":
+    if is_plain_tif(content):
         assert Path("data/raw/a.tif").read_bytes() == content
 
 
 def drawn(height: int = HEIGHT, width: int = WIDTH) -> npt.NDArray[np.uint8]:
     mask = np.zeros((height, width), np.uint8)
     mask[2:6, 2:6] = 255
+    return mask
+
+
+def classes() -> npt.NDArray[np.uint8]:
+    """Two areas each of two classes."""
+    mask = drawn()
+    mask[2:6, 2:6], mask[2:6, 10:14], mask[10:14, 2:6], mask[10:14, 10:14] = 1, 2, 2, 1
     return mask
 
 
@@ -238,6 +255,12 @@ MASKS_REFUSED: dict[str, tuple[Content, str]] = {
     "truncated": (lambda: half(encoded(drawn(), "PNG")), NOT_WHOLE),
     "zero bytes": (lambda: b"", "an empty file"),
     "of an enormous size": (lambda: png_that_declares(90_000, 90_000, 1, 0), "enormous size"),
+    "of JPEG": (lambda: encoded(drawn(), "JPEG"), "a mask stored as JPEG, which changes"),
+    "with soft edges": (
+        lambda: encoded(cv2.GaussianBlur(drawn(), (3, 3), 0), "PNG"),
+        "neither instances nor two",
+    ),
+    "of classes": (lambda: encoded(classes(), "PNG"), "mark several areas each, as classes do"),
 }
 
 
@@ -315,7 +338,7 @@ TILE = 64
 def slide(image_id: str) -> tuple[bytes, bytes]:
     """A pink slide, with dark squares as nuclei where it has any, and its annotation."""
     height, width = SHAPES[image_id]
-    generator = np.random.default_rng(len(image_id) + height)
+    generator = np.random.default_rng(list(image_id.encode()))
     picture = np.array([225, 170, 200]) + generator.integers(-8, 9, (height, width, 3))
     outlines = []
     if image_id not in EMPTY:
@@ -342,7 +365,6 @@ def scored(set_params: SetParams) -> Path:
             "tile.stride": TILE,
             "tile.validation.method": "named",
             "tile.validation.images": ["v1", "v2"],
-            "intervals.resamples": 50,
             "evaluate.nuclei.smoothing": [1.0],
             "evaluate.nuclei.min_distance": [3],
             "evaluate.nuclei.min_area": [10],

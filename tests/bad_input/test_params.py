@@ -200,7 +200,6 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     "model-text-for-a-number": ({"unet.width": "8"}, "unet.width", "valid integer"),
     # Out of range.
     "zero-epochs": ({"train.epochs": 0}, "train.epochs", "greater than or equal to 1, found 0"),
-    "negative-seed": ({"intervals.seed": -1}, "intervals.seed", "greater than or equal to 0"),
     "negative-seed-of-slides": ({"dataset.synthetic.seed": -1}, "dataset.synthetic.seed", "equal"),
     "seed-that-keras-refuses": ({"train.seed": 2**32}, "train.seed", "less than or equal to 4294"),
     "nan": ({"train.weight_decay": float("nan")}, "train.weight_decay", "must be a finite number"),
@@ -321,6 +320,8 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
             ("name-of-windows", {"name": "..\\a.zip"}, "without a folder"),
             ("name-hidden", {"name": ".a.zip"}, "without a dot in front"),
             ("name-two-lines", {"name": "a\n.zip"}, "must be the name of a .zip file"),
+            ("name-of-codes", {"name": "a\x9b2J.zip"}, "must be the name of a .zip file"),
+            ("name-of-many-bytes", {"name": "\u65e5" * 75 + ".zip"}, "at most 220 bytes, not 229"),
             ("name-no-zip", {"name": "a.tar"}, "must be the name of a .zip file"),
             ("name-endless", {"name": "a" * 300 + ".zip"}, "at most 200 characters"),
             ("url-of-a-file", {"url": "file:///etc/passwd"}, "begins with http:// or https://"),

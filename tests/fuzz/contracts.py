@@ -15,13 +15,14 @@ from typing import Literal
 
 import numpy as np
 
-from monuseg.core.errors import PipelineError
+from monuseg.core.errors import PipelineError, explained
 from monuseg.core.params import read_params, validated
 from monuseg.formats.images import decode_image, read_rgb
-from monuseg.formats.manifest import APERIO_XML, ImageRecord
-from monuseg.readers.aperio import COORDINATE_LIMIT, Region, read_regions
-from stages.extract.raw import microns_per_pixel, write_raw
-from stages.masks.rasterise import rasterise
+from monuseg.formats.manifest import ANNOTATION_SUFFIXES, BINARY_MASK, LABEL_MAP, ImageRecord
+from monuseg.readers.annotations import kind_of, read_regions, stated_resolution
+from monuseg.readers.regions import COORDINATE_LIMIT, Region
+from stages.extract.raw import write_raw
+from stages.masks.rasterise import rasterise, require_bounded
 from tools.check import BLOCKS, check_params
 
 Outcome = Literal["read", "refused"]
@@ -33,15 +34,15 @@ MESSAGE_MAX = 4000
 
 
 def annotation(content: bytes) -> Outcome:
-    """An Aperio XML file: read, and painted by both rules of rasterisation."""
+    """An annotation of any program: read, and painted by both rules of rasterisation."""
 
     def read(folder: Path) -> None:
         path = folder / "TCGA-A.xml"
         path.write_bytes(content)
-        resolution = microns_per_pixel(path)
-        assert math.isfinite(resolution)
-        assert resolution > 0
-        _check_regions(read_regions(path), HEIGHT, WIDTH)
+        kind = kind_of(content, name=path.name)
+        resolution = stated_resolution(content, kind)
+        assert resolution is None or (math.isfinite(resolution) and resolution > 0)
+        _check_regions(read_regions(path, kind), HEIGHT, WIDTH)
 
     return _outcome(read)
 
@@ -61,7 +62,7 @@ def archive(content: bytes) -> Outcome:
         assert records
         assert [record.id for record in records] == sorted({record.id for record in records})
         names = {name for record in records for name in _names(record)}
-        assert {entry.name for entry in raw.iterdir()} == names
+        assert {entry.name for entry in raw.iterdir()} - {"ignored.csv"} == names
         for record in records:
             _check_image(record, raw)
 
@@ -97,7 +98,7 @@ def _outcome(read: Callable[[Path], None]) -> Outcome:
 
 
 def _check_line(error: PipelineError) -> None:
-    line = str(error)
+    line = explained(error)
     assert line.strip(), "an empty message"
     assert len(line.splitlines()) == 1, f"more than one line: {line[:MESSAGE_MAX]!r}"
     assert len(line) <= MESSAGE_MAX, f"{len(line)} characters: {line[:MESSAGE_MAX]!r}"
@@ -106,13 +107,14 @@ def _check_line(error: PipelineError) -> None:
 def _check_regions(regions: list[Region], height: int, width: int) -> None:
     places = [(region.layer, region.number) for region in regions]
     assert places == sorted(set(places))
-    for region in regions:
-        assert region.outline.dtype == np.float64
-        assert region.outline.shape == (len(region.outline), 2)
-        assert (np.abs(region.outline) <= COORDINATE_LIMIT).all()
-    outlines = [region.outline for region in regions]
+    rings = [region.rings for region in regions]
+    for ring in (ring for of_region in rings for ring in of_region):
+        assert ring.dtype == np.float64
+        assert ring.shape == (len(ring), 2)
+        assert (np.abs(ring) <= COORDINATE_LIMIT).all()
+    require_bounded(rings, height, width)
     for rule in ("official", "center"):
-        labels, without_pixels = rasterise(outlines, height, width, rule)
+        labels, without_pixels = rasterise(rings, height, width, rule)
         assert (labels.dtype, labels.shape) == (np.uint16, (height, width))
         assert without_pixels == sorted(set(without_pixels) & set(range(len(regions))))
         nuclei = len(regions) - len(without_pixels)
@@ -120,8 +122,7 @@ def _check_regions(regions: list[Region], height: int, width: int) -> None:
 
 
 def _names(record: ImageRecord) -> tuple[str, str]:
-    suffix = "xml" if record.annotation == APERIO_XML else "mask.png"
-    return f"{record.id}.tif", f"{record.id}.{suffix}"
+    return f"{record.id}.tif", f"{record.id}{ANNOTATION_SUFFIXES[record.annotation]}"
 
 
 def _check_image(record: ImageRecord, raw: Path) -> None:
@@ -130,9 +131,15 @@ def _check_image(record: ImageRecord, raw: Path) -> None:
     assert min(image.shape) >= 1
     assert math.isfinite(record.um_per_pixel)
     assert record.um_per_pixel > 0
-    if record.annotation == APERIO_XML:
-        _check_regions(read_regions(annotation_path), *image.shape[:2])
+    if record.annotation in (BINARY_MASK, LABEL_MAP):
+        drawn = decode_image(annotation_path.read_bytes(), name=str(annotation_path))
+        assert drawn.shape == image.shape[:2]
+        values = np.unique(drawn).tolist()
+        if record.annotation == BINARY_MASK:
+            assert drawn.dtype == np.uint8
+            assert set(values) <= {0, 255}
+        else:
+            assert drawn.dtype == np.uint16
+            assert values[-1] == len(values) - (0 in values)
     else:
-        mask = decode_image(annotation_path.read_bytes(), name=str(annotation_path))
-        assert (mask.dtype, mask.shape) == (np.uint8, image.shape[:2])
-        assert set(np.unique(mask).tolist()) <= {0, 255}
+        _check_regions(read_regions(annotation_path, record.annotation), *image.shape[:2])

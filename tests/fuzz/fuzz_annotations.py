@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the Aperio XML reader and the rasterisation; see `make fuzz`."""
+"""Coverage-guided fuzzing of the readers of outlines and the rasterisation; see `make fuzz`."""
 
 import atheris
 

@@ -24,6 +24,17 @@ ZIP_WORDS = [
     *("organs.csv", "id,organ\n", "train", "test", "GroundTruth/", "Annotations/", "TCGA-"),
     *("II*\x00", "MM\x00*", "\x89PNG\r\n\x1a\n", "IHDR", "IDAT", "\xff\xd8\xff", "BM", "P6\n"),
 ]
+ASAP = (
+    b'<ASAP_Annotations><Annotations><Annotation Name="1" Type="Polygon" PartOfGroup="nuclei">'
+    b'<Coordinates><Coordinate Order="0" X="2" Y="2"/><Coordinate Order="1" X="9" Y="2"/>'
+    b'<Coordinate Order="2" X="9" Y="9"/></Coordinates></Annotation></Annotations>'
+    b"</ASAP_Annotations>"
+)
+GEOJSON = (
+    b'{"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": {"type": '
+    b'"Polygon", "coordinates": [[[2, 2], [9, 2], [9, 9], [2, 2]]]}, "properties": '
+    b'{"objectType": "detection", "classification": {"name": "Tumor"}}}]}'
+)
 YAML_WORDS = [
     *(": ", "- ", "[", "]", "{", "}", "&a ", "*a", "<<: *a", "!!int ", "!!float ", "!!binary "),
     *("!!python/object/apply:os.system ", "!!set ", "!!omap ", "!!timestamp ", "? ", "| ", "---\n"),
@@ -32,7 +43,7 @@ YAML_WORDS = [
 
 
 def annotations() -> list[bytes]:
-    """Aperio XML files."""
+    """Files of Aperio, HALO, ASAP and QuPath."""
     square = _region([(2, 2), (9, 2), (9, 9), (2, 9)])
     beyond = _region([(-5.5, 3.25), (60.1, -7), (30, 70)])
     bow_tie = _region([(1, 1), (9, 9), (9, 1), (1, 9), (1, 1)])
@@ -45,6 +56,10 @@ def annotations() -> list[bytes]:
         b'<?xml version="1.0" encoding="utf-8"?>\n' + _document(bow_tie + few),
         b'\xef\xbb\xbf<?xml version="1.0"?><!-- drawn -->' + _document(beyond),
         _document(square).decode().encode("utf-16"),
+        _document(square.replace('Type="0"', 'Type="2" NegativeROA="1"') + beyond),
+        _document(square).replace(b"Vertex ", b"V "),
+        ASAP,
+        GEOJSON,
     ]
 
 
@@ -53,8 +68,12 @@ def archives() -> list[bytes]:
     image, grey, mask = _image(".tif"), _image(".tif", channels=1), _image(".png", channels=1)
     xml = annotations()[2]
     official = {"a/Tissue Images/TCGA-A.tif": image, "a/Annotations/TCGA-A.xml": xml}
+    instances = {
+        "train/qu [x=0,y=0,w=7,h=6].tif": image,
+        "train/labels/qu [x=0,y=0,w=7,h=6].npy": _npy(),
+    }
     masks = {
-        "Test/TissueImages/b.png": _image(".png"),
+        "Test/TissueImages/b.png": _image(".png", level=180),
         "Test/GroundTruth/b_bin_mask.png": mask,
         "Training/TissueImages/c.tif": image,
         "Training/GroundTruth/c_bin_mask.png": _image(".png", channels=4, level=255),
@@ -66,6 +85,9 @@ def archives() -> list[bytes]:
         pack({"TCGA-A.tif": image, "TCGA-A.xml": xml}),
         pack(official | table | litter),
         pack(masks),
+        pack(instances),
+        pack({"train/e.tif": image, "train/e.geojson": GEOJSON}),
+        pack(instances),
         pack({"a\\": b"", "a\\b.tif": image, "a\\b.xml": annotations()[0]}, zipfile.ZIP_STORED),
         pack({"b.tiff": grey, "b.xml": xml, "c.zip": pack({"d.tif": image})}, zipfile.ZIP_BZIP2),
         pack(official, zipfile.ZIP_LZMA),
@@ -108,6 +130,13 @@ def _image(suffix: str, *, channels: int = 3, level: int = 200) -> bytes:
     encoded, content = cv2.imencode(suffix, pixels)
     assert encoded
     return content.tobytes()
+
+
+def _npy() -> bytes:
+    """An array of two instances."""
+    stream = io.BytesIO()
+    np.save(stream, np.repeat(np.arange(6, dtype=np.int32) // 2, 7).reshape(6, 7))
+    return stream.getvalue()
 
 
 def _region(vertices: list[tuple[float, float]]) -> str:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from monuseg.readers.regions import Outline
 from stages.masks.params import Rasterisation
-from stages.masks.rasterise import SUBPIXELS, Outline, rasterise, region_pixels
+from stages.masks.rasterise import SUBPIXELS, rasterise, region_pixels
 
 # pycocotools 2.0.11 decodes into an array of NumPy 1's protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -37,7 +38,7 @@ exact_polygons = st.lists(st.tuples(eighths, eighths), min_size=3, max_size=7).m
 
 
 def pixels(outline: Outline, height: int, width: int, rule: Rasterisation) -> Mask:
-    rows, columns = region_pixels(outline, height, width, rule)
+    rows, columns = region_pixels([outline], height, width, rule)
     mask = np.zeros((height, width), bool)
     mask[rows, columns] = True
     return mask
@@ -130,7 +131,7 @@ def test_the_first_region_keeps_a_pixel_and_numbers_have_no_gap(
     owner = np.full((height, width), -1)
     for index, outline in enumerate(outlines):
         owner[(owner < 0) & pixels(outline, height, width, rule)] = index
-    labels, without_pixels = rasterise(outlines, height, width, rule)
+    labels, without_pixels = rasterise([[one] for one in outlines], height, width, rule)
     kept = [index for index in range(len(outlines)) if (owner == index).any()]
     assert without_pixels == sorted(set(range(len(outlines))) - set(kept))
     expected = np.zeros((height, width), np.uint16)
@@ -138,3 +139,28 @@ def test_the_first_region_keeps_a_pixel_and_numbers_have_no_gap(
         expected[owner == index] = number
     np.testing.assert_array_equal(labels, expected)
     assert labels.dtype == np.uint16
+
+
+@given(st.lists(polygons, min_size=1, max_size=4), sides, sides, rules)
+def test_rings_together_are_the_pixels_that_an_odd_number_of_them_have(
+    rings: list[Outline], height: int, width: int, rule: Rasterisation
+) -> None:
+    odd = np.zeros((height, width), bool)
+    for ring in rings:
+        odd ^= pixels(ring, height, width, rule)
+    rows, columns = region_pixels(rings, height, width, rule)
+    found = np.zeros((height, width), bool)
+    found[rows, columns] = True
+    np.testing.assert_array_equal(found, odd)
+
+
+@given(st.lists(polygons, min_size=2, max_size=6), sides, sides, rules)
+def test_a_cut_takes_its_pixels_and_no_others(
+    outlines: list[Outline], height: int, width: int, rule: Rasterisation
+) -> None:
+    first, *cuts = outlines
+    expected = pixels(first, height, width, rule)
+    for cut in cuts:
+        expected &= ~pixels(cut, height, width, rule)
+    labels, _ = rasterise([[first]], height, width, rule, {0: [[cut] for cut in cuts]})
+    np.testing.assert_array_equal(labels > 0, expected)

@@ -1,6 +1,6 @@
 """What holds for every prediction, against the definitions written out with a mask a nucleus."""
 
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import cellseg_metrics
 import numpy as np
@@ -228,17 +228,19 @@ def test_pixel_scores_keep_their_bounds_and_order(
 def test_the_threshold_of_a_higher_mean_dice_does_not_exist(
     images: list[tuple[npt.NDArray[np.float16], Mask]],
 ) -> None:
-    scores = threshold_scores([ProbabilityHistogram.of(*image) for image in images])
-    best = best_threshold(scores)
+    scores, used = threshold_scores([ProbabilityHistogram.of(*image) for image in images])
+    # The highest threshold has the fewest pixels: an image that it defines, all define.
+    highest = np.float32(THRESHOLDS[-1])
+    defined = [bool(truth.any() or (p.astype(np.float32) >= highest).any()) for p, truth in images]
+    assert used == defined
     by_hand = {}
     for threshold in THRESHOLDS:
         dices = []
-        for probability, truth in images:
+        for probability, truth in compress(images, defined):
             mask = probability.astype(np.float32) >= np.float32(threshold)
-            if mask.any() or truth.any():
-                dices.append(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
+            dices.append(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
         by_hand[threshold] = np.mean(dices) if dices else -1
-    assert by_hand[best] == pytest.approx(max(by_hand.values()))
+    assert by_hand[best_threshold(scores)] == pytest.approx(max(by_hand.values()))
 
 
 def scored(
@@ -253,7 +255,7 @@ def scored(
         mask = above(probability, threshold).astype(np.uint16)
         made.append(
             ImageScores(
-                record=SplitRecord(f"{number}", organ, "test", 0.25, kind),
+                record=SplitRecord(f"{number}", organ, "test", 0.25, 0.25, kind),
                 histogram=histogram,
                 pixels=histogram.at(threshold),
                 nuclei=None if number % 2 else score_nuclei(truth.astype(np.uint16), mask),
@@ -326,47 +328,41 @@ def test_calibration_is_that_of_bins_by_hand(
 values_of_images = st.lists(st.floats(0, 1), min_size=2, max_size=20)
 
 
-@given(values_of_images, st.integers(0, 99))
-def test_an_interval_is_about_the_mean_whatever_the_order(values: list[float], seed: int) -> None:
-    found = interval(values, resamples=1000, seed=seed)
+@given(values_of_images)
+def test_an_interval_is_about_the_mean_whatever_the_order(values: list[float]) -> None:
+    found = interval(values)
     assert found is not None
-    low, high = found
-    mean = np.mean(values)
-    slack = 1e-12
-    assert min(values) - slack <= low <= mean + slack
-    assert mean - slack <= high <= max(values) + slack
-    # The draws are of places, so that rows are resampled alike: another order draws other values,
-    # but the ends stay where they are up to the luck of 1,000 draws.
-    shuffled = interval(values[::-1], resamples=1000, seed=seed)
-    assert shuffled is not None
-    assert np.abs(np.subtract(shuffled, found)).max() <= 0.5 * (high - low) + slack
+    assert np.mean(found) == pytest.approx(np.mean(values), abs=1e-9)
+    # The widest are those of as many values at either end; t is 12.7 at most.
+    assert 0 <= found[1] - found[0] <= 2 * 12.71 * np.ptp(values) / 2 + 1e-9
+    assert interval(values[::-1]) == pytest.approx(found, abs=1e-9)
 
 
 @FEW
-@given(values_of_images, st.floats(-3, 3), st.floats(0.1, 3), st.integers(0, 99))
+@given(values_of_images, st.floats(-3, 3), st.floats(0.1, 3))
 def test_an_interval_moves_and_grows_with_its_values(
-    values: list[float], shift: float, factor: float, seed: int
+    values: list[float], shift: float, factor: float
 ) -> None:
-    before = interval(values, resamples=200, seed=seed)
-    after = interval([shift + factor * value for value in values], resamples=200, seed=seed)
+    before = interval(values)
+    after = interval([shift + factor * value for value in values])
     assert before is not None
     assert after == pytest.approx([shift + factor * end for end in before], abs=1e-9)
 
 
 @settings(max_examples=settings.default.max_examples // 5)
-@given(SETS, st.integers(0, 9))
+@given(SETS)
 def test_intervals_are_those_of_the_images_that_define_the_score(
-    images: list[tuple[npt.NDArray[np.float16], Mask]], seed: int
+    images: list[tuple[npt.NDArray[np.float16], Mask]],
 ) -> None:
     members = scored(images, 0.5)
-    found = intervals(members, resamples=100, seed=seed)
+    found = intervals(members)
     for name in ("dice", "aji"):
         holder = [image.pixels if name == "dice" else image.nuclei for image in members]
         known = [getattr(one, name, None) for one in holder]
         defined = [value for value in known if value is not None]
-        expected = interval(defined, resamples=100, seed=seed)
+        expected = interval(defined)
         if expected is None:
             assert f"{name}_lo" not in found
         else:
             ends = (found[f"{name}_lo"], found[f"{name}_hi"])
-            assert ends == pytest.approx(expected, abs=TOLERANCE)
+            assert ends == pytest.approx(np.clip(expected, 0, 1), abs=TOLERANCE)

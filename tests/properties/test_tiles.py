@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -36,16 +37,27 @@ class Drawn:
     """An image of the data set, before it is drawn at random."""
 
     organ: str
+    number: str
     part: Part
     height: int
     width: int
+
+    @property
+    def patient(self) -> str:
+        """Nobody is in both parts."""
+        return f"{self.part}-{self.number}"
 
 
 seeds = st.integers(0, 9)
 organs = st.sampled_from(["breast", "lung", "unknown", "NA", "007"])
 drawn_images = st.lists(
     st.builds(
-        Drawn, organs, st.sampled_from(get_args(Part)), st.integers(1, 50), st.integers(1, 50)
+        Drawn,
+        organs,
+        st.sampled_from("ABCDE"),
+        st.sampled_from(get_args(Part)),
+        st.integers(1, 50),
+        st.integers(1, 50),
     ),
     min_size=1,
     max_size=6,
@@ -60,6 +72,7 @@ def tilings(draw: st.DrawFn) -> dict[str, object]:
     return {
         "size": size,
         "stride": draw(st.integers(1, size)) if size < 24 else draw(st.integers(8, size)),
+        "um_per_pixel": draw(st.sampled_from([None, 0.25, 0.26])),
         "protocol": "archive",
         "validation": {
             "method": draw(st.sampled_from(["fraction", "fold", "none"])),
@@ -93,7 +106,15 @@ def folder_of(images: list[Drawn], tiling: dict[str, object]) -> Iterator[list[I
                 write_labels(Path(f"data/masks/{number}.png"), labels)
                 records.append(
                     ImageRecord(
-                        str(number), image.organ, image.part, 0.25, "aperio-xml", HASH, HASH
+                        id=str(number),
+                        organ=image.organ,
+                        patient=image.patient,
+                        part=image.part,
+                        um_per_pixel=0.25,
+                        um_per_pixel_source="given",
+                        annotation="aperio-xml",
+                        sha256=HASH,
+                        annotation_sha256=HASH,
                     )
                 )
             write_records(Path("data/raw/manifest.csv"), records)
@@ -111,10 +132,11 @@ def pixels_of(number: int, image: Drawn) -> tuple[np.ndarray, Labels]:
 
 @settings(max_examples=settings.default.max_examples // 5)
 @example(
-    images=[Drawn("lung", "test", 1, 1)],
+    images=[Drawn("lung", "A", "test", 1, 1)],
     tiling={
         "size": 16,
         "stride": 16,
+        "um_per_pixel": None,
         "protocol": "archive",
         "validation": {
             **{"method": "none", "fraction": 0.5, "images": [], "organs": []},
@@ -131,19 +153,36 @@ def test_each_image_is_in_one_split_and_each_pixel_as_it_was_in_a_tile(
         try:
             tile.main(argparse.Namespace())
         except PipelineError as error:
-            # Too few training images to hold any out and keep one.
-            assert sum(image.part == "train" for image in images) < 4
+            assert not can_be_divided(images, tiling["validation"])
             assert "training image" in str(error)
             assert not Path("data/splits.csv").exists()
             return
+        assert can_be_divided(images, tiling["validation"])
         splits = read_records(Path("data/splits.csv"), SplitRecord)
         assert [split.id for split in splits] == [record.id for record in records]
         tiled = {split: read_tiles(Path("data/tiles") / split) for split in get_args(Split)}
         for split, image in zip(splits, images, strict=True):
             assert (split.split == "test") == (image.part == "test")
+            assert split.tiled_um_per_pixel == split.um_per_pixel == 0.25
+            of_patient = [
+                one
+                for one, other in zip(splits, images, strict=True)
+                if other.patient == image.patient
+            ]
+            assert {one.split for one in of_patient} == {split.split}
             (found,) = (one for ones in tiled.values() for one in ones if one.id == split.id)
             assert found in tiled[split.split]
             check_tiles(found, *pixels_of(int(split.id), image), size=int(str(tiling["size"])))
+
+
+def can_be_divided(images: list[Drawn], validation: Any) -> bool:
+    """Whether a patient can be held out and one be left."""
+    patients = len({image.patient for image in images if image.part == "train"})
+    if validation["method"] == "none":
+        return True
+    if validation["method"] == "fold":
+        return patients > max(1, int(validation["fold"]))
+    return max(1, round(Fraction(str(validation["fraction"])) * patients)) < patients
 
 
 def check_tiles(found: TiledImage, pixels: np.ndarray, labels: Labels, size: int) -> None:

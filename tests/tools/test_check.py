@@ -39,7 +39,7 @@ def test_a_block_that_no_stage_would_read_is_named(set_params: SetParams) -> Non
     set_params({"tiles": {"size": 256}})
     assert error_of() == (
         "params.yaml: unknown block 'tiles'; the blocks are baseline, dataset, evaluate, extract, "
-        "intervals, masks, models, predict, report, tile, train, and one a model"
+        "masks, models, predict, report, tile, train, and one a model"
     )
 
 

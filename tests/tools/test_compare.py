@@ -12,14 +12,14 @@ from tools import compare
 HEADER = "id,split,organ,dice,iou,aji,pq,dq,sq\n"
 
 
-def write(path: Path, lead: float, ids: str = "abcdefgh") -> None:
+def write(path: Path, lead: float, ids: str = "abcdefgh", outlined: str = "abcdefg") -> None:
+    """Images of which some alone have outlines: nuclei are not told apart on the others."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [HEADER, "v,validation,lung,0.9,0.8,0.7,0.6,0.5,0.4\n"]
     for number, name in enumerate(ids):
         value = 0.5 + 0.05 * number + lead
-        # No nucleus is told apart in the last image: its scores are undefined.
-        nuclei = ",,," if name == ids[-1] else f",{value - 0.1},{value - 0.2},{value}"
-        lines.append(f"{name},test,lung,{value},{value - 0.1}{nuclei},{value}\n")
+        nuclei = f"{value - 0.1},{value - 0.2},{value},{value}" if name in outlined else ",,,"
+        lines.append(f"{name},test,lung,{value},{value - 0.1},{nuclei}\n")
     path.write_text("".join(lines))
 
 
@@ -72,14 +72,52 @@ def test_a_table_of_elsewhere_and_no_difference(
     )
 
 
-def test_of_few_images_it_says_how_little_they_tell(
+def test_it_says_how_often_such_lines_are_chance(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for ids, told in (("abcde", 1), ("abcdefg", 0)):
-        write(PER_IMAGE / "unet.csv", 0.02, ids)
-        write(PER_IMAGE / "segnet.csv", 0.0, ids)
+    for outlined, count in (("abcdefg", "0.3 of the 6"), ("a", "0.1 of the 2")):
+        write(PER_IMAGE / "unet.csv", 0.02, outlined=outlined)
+        write(PER_IMAGE / "segnet.csv", 0.0, outlined=outlined)
         run("unet", "segnet")
-        assert capsys.readouterr().out.count("too few for an interval of 95 %") == told
+        said = capsys.readouterr().out.splitlines()
+        assert "by chance once in 20" in said[7]
+        assert f" {count} intervals" in said[7]
+        assert len(said) == 8
+    assert said[3].split() == ["aji", "too", "few", "images"]
+
+
+def test_few_images_are_told_score_by_score(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(PER_IMAGE / "unet.csv", 0.02, "abcdefghi", outlined="abc")
+    write(PER_IMAGE / "segnet.csv", 0.0, "abcdefghi", outlined="abc")
+    run("unet", "segnet")
+    said = capsys.readouterr().out.splitlines()
+    assert said[8:] == [
+        "aji, pq, dq, sq: 3 images are few. An interval of 95 % then rests on differences that are "
+        "normally distributed, which so few do not show; by chance alone, all 3 have the same sign "
+        "in one case of 4."
+    ]
+
+
+def test_images_that_one_row_alone_defines_are_counted(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(PER_IMAGE / "unet.csv", 0.02, outlined="abcdefg")
+    write(PER_IMAGE / "segnet.csv", 0.0, outlined="abcdefh")
+    run("unet", "segnet")
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].endswith("higher on 8 of 8: holds")
+    assert said[3].endswith("higher on 6 of 6, 2 defined in one alone left out: holds")
+
+
+def test_an_image_called_na_is_compared(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for row in ("unet", "segnet"):
+        write(PER_IMAGE / f"{row}.csv", 0.0)
+        path = PER_IMAGE / f"{row}.csv"
+        path.write_text(path.read_text().replace("\na,", "\nNA,").replace("\nb,", "\nnull,"))
+    run("unet", "segnet")
+    assert "higher on 0 of 8: may be chance" in capsys.readouterr().out
 
 
 def test_other_images_are_not_compared(project: Path) -> None:

@@ -58,17 +58,24 @@ def test_each_value_is_run_and_the_spread_is_theirs(
     assert Path("params.yaml").read_bytes() == before
 
 
+def test_one_run_has_no_spread(runs: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    repeat.main(arguments("train.seed", "1"))
+    found = json.loads(Path("spread.json").read_text())["spread"]["unet"]["test.dice"]
+    assert found == {"mean": 0.81, "std": None, "min": 0.81, "max": 0.81}
+    assert "unet, test.dice: 0.810 (0.810 to 0.810)\n" in capsys.readouterr().out
+
+
 def test_other_settings_hold_in_every_run(
     runs: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, reproduce = [], dvc.reproduce
 
     def watched(*stages: str) -> None:
-        seen.append(read_params()["intervals"]["resamples"])
+        seen.append(read_params()["report"]["overlays"])
         reproduce(*stages)
 
     monkeypatch.setattr(dvc, "reproduce", watched)
-    repeat.main(arguments("train.seed", "1", "3", settings=("intervals.resamples=77",)))
+    repeat.main(arguments("train.seed", "1", "3", settings=("report.overlays=77",)))
     assert seen == [77, 77]
 
 

@@ -5,13 +5,16 @@ backend once, when it is imported.
 """
 
 import importlib.util
+import json
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from monuseg.core.errors import PipelineError
@@ -28,6 +31,26 @@ BFLOAT16_CAPABILITY = (8, 0)
 # must not be left to the machine.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 X86 = ("x86_64", "AMD64")  # as Linux and Windows name it; elsewhere oneDNN is TensorFlow's choice
+
+# What the layers and losses take for granted, as keras.json has it.
+KERAS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+
+# Variables, as NAME=value, that can change what a backend computes. There are too many to know
+# (instructions, precision, autotuning, fusion), and each version has others: so those of XLA, JAX
+# and oneDNN all count, and of TensorFlow's, whose beginning Terraform uses too, whole families.
+_COMPUTING = re.compile(
+    r"(?:XLA|JAX|ONEDNN|DNNL|ATEN|KERAS_(?:MAX|NNX|TORCH)|TF_(?:AUTOTUNE|CONV2D|CUBLAS|CUDNN|CUFFT"
+    r"|DETERMINISTIC|DISABLE|ENABLE|JITRT|MATMUL|MKL|ONEDNN|SET|USE|XLA))_"
+    r"|(?:NVIDIA|TORCH)_\w*TF32|TF2_BEHAVIOR=(?!1$)"
+)
+# But these say where it runs, how much memory it takes, what it keeps for later, or what it logs.
+_HARMLESS = re.compile(
+    rf"{ONEDNN}=1|TF_USE_LEGACY_KERAS=.*|XLA_PYTHON_CLIENT_.*"
+    r"|XLA_FLAGS=\s*(?:--xla_(?:dump_\w+|gpu_cuda_data_dir)=\S+\s*)*"
+    r"|JAX_(?:PLATFORMS|PLATFORM_NAME|CUDA_VISIBLE_DEVICES|LOG|DEBUG_LOG|TRACEBACK|\w*_CACHE).*"
+    r"|(?:ONEDNN|DNNL)_(?:VERBOSE|JIT_|PRIMITIVE_CACHE).*",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,30 @@ class Runtime:
     jit_compile: bool
 
 
+@contextmanager
+def _own_keras_json() -> Iterator[None]:
+    """In the block Keras reads these settings, and not those of a keras.json of the user's.
+
+    It does so once, when it is imported; TensorFlow, which holds an older Keras, does too. What
+    Keras downloads it still keeps where it would, in KERAS_HOME or the user's home.
+    """
+    home = os.environ.get("KERAS_HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "keras.json").write_text(json.dumps(KERAS), encoding="utf-8")
+        os.environ["KERAS_HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["KERAS_HOME"]
+            if home is not None:
+                os.environ["KERAS_HOME"] = home
+    with suppress(OSError, RuntimeError):  # no home, or none to write to: Keras takes /tmp
+        downloads = Path(home or "~/.keras").expanduser()
+        downloads.mkdir(parents=True, exist_ok=True)
+        sys.modules["keras"].src.backend.config._KERAS_DIR = str(downloads)
+
+
+@_own_keras_json()
 def configure(params: RuntimeParams, seed: int) -> Runtime:
     """Choose the backend, device, threads, precision and determinism of this process.
 
@@ -55,8 +102,8 @@ def configure(params: RuntimeParams, seed: int) -> Runtime:
         seed: of Keras's own random numbers (initial weights).
 
     Raises:
-        PipelineError: KERAS_BACKEND names another backend, the backend is not installed, there is
-            no GPU although one is required, or two parameters contradict each other.
+        PipelineError: a variable would change what is computed, the backend is not installed, there
+            is no GPU although one is required, or two parameters contradict each other.
     """
     refuse_contradictions(params)
     if "keras" in sys.modules:
@@ -94,7 +141,7 @@ def refuse_contradictions(params: RuntimeParams) -> None:
 
     Raises:
         PipelineError: two parameters contradict each other, an environment variable names another
-            backend or turns oneDNN off, or the backend is not installed.
+            backend or could change what one computes, or the backend is not installed.
     """
     if params.backend == "tensorflow" and params.deterministic and params.xla == "on":
         raise PipelineError(
@@ -112,11 +159,11 @@ def refuse_contradictions(params: RuntimeParams) -> None:
             f"KERAS_BACKEND={wanted} contradicts params.yaml: {params.key}.backend: "
             f"{params.backend}; unset the variable or change the parameter"
         )
-    if params.backend == "tensorflow" and os.environ.get(ONEDNN, "1") != "1":
-        raise PipelineError(
-            f"{ONEDNN}={os.environ[ONEDNN]} would change results behind the parameters' back; "
-            "unset it"
-        )
+    for setting in (f"{name}={value}" for name, value in sorted(os.environ.items()) if value):
+        if _COMPUTING.match(setting) and not _HARMLESS.fullmatch(setting):
+            raise PipelineError(
+                f"{setting} could change results behind the parameters' back; unset it"
+            )
     if importlib.util.find_spec(params.backend) is None:
         raise PipelineError(
             f"params.yaml: {params.key}.backend: {params.backend} is not installed; install it, or "
@@ -198,15 +245,15 @@ def _jax(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int
 def _torch(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int]]:
     if params.deterministic:
         # cuBLAS needs this to be deterministic, and reads it once.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     import torch
 
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(params.deterministic)
     gpus = _allowed(list(range(torch.cuda.device_count())), params, settings)
+    # Read when Keras is imported; left alone it would take a Mac's GPU too.
+    os.environ["KERAS_TORCH_DEVICE"] = "cuda" if gpus else "cpu"
     if not gpus:
-        if torch.cuda.is_available():
-            os.environ["KERAS_TORCH_DEVICE"] = "cpu"  # read when Keras is imported
         return 0, (0, 0)
     torch.cuda.set_device(gpus[0])
     return len(gpus), torch.cuda.get_device_capability(gpus[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import replacing
+from monuseg.core.files import replacing_all
 from monuseg.formats.files import read_json, write_json
 from monuseg.models.shared.registry import architecture
 
@@ -51,7 +51,7 @@ class _InMemory(io.BytesIO):
 
 
 def save(folder: Path, card: Card, weights: list[Any]) -> None:
-    """Write `<name>.weights.h5` and `<name>.json`.
+    """Write `<name>.weights.h5` and `<name>.json`, both or neither.
 
     The weights go through a newly built, uncompiled model: a compiled one would store its
     optimizer too.
@@ -65,9 +65,10 @@ def save(folder: Path, card: Card, weights: list[Any]) -> None:
     model.set_weights(weights)
     content = _InMemory()
     model.save_weights(content)
-    with replacing(folder / f"{card.model}.weights.h5") as temporary:
-        temporary.write_bytes(content.getbuffer())
-    write_json(folder / f"{card.model}.json", asdict(card))
+    files = folder / f"{card.model}.weights.h5", folder / f"{card.model}.json"
+    with replacing_all(*files) as [weights_file, card_file]:
+        weights_file.write_bytes(content.getbuffer())
+        write_json(card_file, asdict(card))
 
 
 def build(card: Card) -> Any:

@@ -1,10 +1,9 @@
 """All archives of the chosen source, verified, in one folder."""
 
 import shutil
-import sys
 from pathlib import Path
 
-from monuseg.core.errors import PipelineError
+from monuseg.core.errors import PipelineError, tell
 from monuseg.core.files import replacing, sha256_of
 from monuseg.core.settings import Settings
 from stages.download.params import Archive, DatasetParams, RemoteArchive, TransferParams
@@ -48,7 +47,7 @@ def _obtain(
 ) -> None:
     found = store.find(archive, settings)
     if found:
-        print(f"{archive.name}: {found}", file=sys.stderr)
+        tell(f"{archive.name}: {found}")
     elif transfer is None or not isinstance(archive, RemoteArchive):
         raise _not_found(archive, settings)
     elif archive.sha256:
@@ -80,7 +79,7 @@ def _download(archive: RemoteArchive, transfer: TransferParams, entry: Path) -> 
             downloaded.unlink()
             if not is_resumed:
                 raise failure(archive, problem)
-            print(f"{archive.name}: {problem}; starting afresh", file=sys.stderr)
+            tell(f"{archive.name}: {problem}; starting afresh")
             is_resumed = False
 
 
@@ -90,10 +89,9 @@ def _download_unpinned(archive: RemoteArchive, transfer: TransferParams, target:
     problem = mismatch(target, archive)
     if problem:
         raise failure(archive, problem)
-    print(
+    tell(
         f"{archive.name}: sha256: {sha256_of(target)}, size: {target.stat().st_size}; nothing "
-        "vouches for these bytes until you pin both in params.yaml",
-        file=sys.stderr,
+        "vouches for these bytes until you pin both in params.yaml"
     )
 
 

@@ -1,12 +1,11 @@
 """Archives that are already on this machine, known by their SHA-256."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from monuseg.core.errors import PipelineError
+from monuseg.core.errors import PipelineError, tell
 from monuseg.core.files import naming, sha256_of
 from monuseg.core.locks import exclusive
 from monuseg.core.settings import Settings
@@ -26,7 +25,7 @@ def find(archive: Archive, settings: Settings) -> Path | None:
             if path.is_file() and sha256_of(path) == archive.sha256:
                 return path
         except PermissionError as error:
-            print(f"{path}: cannot be read ({error.strerror}); skipped", file=sys.stderr)
+            tell(f"{path}: cannot be read ({error.strerror}); skipped")
     cached = entry(settings.cache, archive.sha256)
     return cached if is_whole(cached) else None
 
@@ -42,7 +41,7 @@ def is_whole(entry: Path) -> bool:
         return False
     if sha256_of(entry) == entry.stem:
         return True
-    print(f"{entry}: damaged in the cache; removed", file=sys.stderr)
+    tell(f"{entry}: damaged in the cache; removed")
     entry.unlink(missing_ok=True)
     return False
 

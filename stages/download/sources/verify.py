@@ -33,10 +33,9 @@ def what_came(first: bytes) -> str:
 
 
 def cleaned(said: str) -> str:
-    """What a server says, fit for a line of error: no tags, no codes that a terminal obeys, cut."""
+    """What a server says, fit for a line of error: without tags, and cut."""
     words = " ".join(TAG.sub(" ", said).split())
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words[: SAID_SHOWN + 1])
-    return shown if len(shown) <= SAID_SHOWN else f"{shown[:SAID_SHOWN]}..."
+    return words if len(words) <= SAID_SHOWN else f"{words[:SAID_SHOWN]}..."
 
 
 def mismatch(path: Path, archive: Archive) -> str | None:

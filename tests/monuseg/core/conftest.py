@@ -30,7 +30,9 @@ def outlined(project: Path) -> Path:
         (raw / f"{image_id}.xml").write_text(
             f"<Annotations><Annotation><Regions>{region}</Regions></Annotation></Annotations>"
         )
-        records.append(ImageRecord(image_id, "lung", "train", 0.25, "aperio-xml", "0", "0"))
+        records.append(
+            ImageRecord(image_id, "lung", image_id, "train", 0.25, "stated", "aperio-xml", "0", "0")
+        )
     write_records(raw / "manifest.csv", records)
     return project
 

@@ -95,3 +95,36 @@ def test_help_says_what_a_stage_does(project: Path) -> None:
     assert ended.returncode == 0
     assert "instance label maps" in ended.stdout
     assert "--debug" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "stdout", "stderr"),
+    [
+        ("print('Zürich ✓')", 0, "Z\\xfcrich \\u2713\n", ""),
+        (
+            "open('Zürich.tif', 'w')",
+            1,
+            "",
+            "error: 'Z\\xfcrich.tif': a name that ascii cannot hold; rename it, or set "
+            "PYTHONUTF8=1\n",
+        ),
+    ],
+)
+def test_names_beyond_the_locale_are_escaped_or_one_line(
+    script: str, status: int, stdout: str, stderr: str, tmp_path: Path
+) -> None:
+    made = tmp_path / "command.py"
+    made.write_text(
+        "from monuseg.core.command import parser, run\n"
+        f"run(lambda arguments: {script}, parser('').parse_args())\n",
+        encoding="utf-8",
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, made],
+        cwd=tmp_path,
+        env=os.environ | ascii_only | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, stdout, stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monuseg.core.errors import PipelineError, explained
+from monuseg.core.errors import PipelineError, explained, tell
 from monuseg.core.files import naming, replacing, replacing_folder
 
 
@@ -35,7 +35,30 @@ def test_an_error_of_the_system_names_file_and_remedy(number: int, said: str) ->
 def test_an_error_without_a_file_or_number_is_told_as_it_is() -> None:
     assert explained(OSError(errno.ENOSPC, "x")).startswith("a file that the system does not name:")
     assert explained(OSError("no\nnumber")) == "no number"
-    assert explained(OSError(errno.ENOENT, "x", b"caf\xe9")).startswith("caf\udce9: no such file")
+    assert explained(OSError(errno.ENOENT, "x", b"caf\xe9")).startswith("caf\\udce9: no such file")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("\x1b]0;owned\x07 and \x9b2J", r"\x1b]0;owned\x07 and \x9b2J"),
+        ("abc\u202edcb\u200b \ud800", r"abc\u202edcb\u200b \ud800"),
+        ("caf\u00e9 \u65e5 \U0001f642", "caf\u00e9 \u65e5 \U0001f642"),
+        ("two\r\nlines\u2028of\x85text", "two lines of text"),
+        ("https://me:pass@host/a: no", "https://***@host/a: no"),
+        ("https://me:p@ss/w?r#d@host/a (no)", "https://***@host/a (no)"),
+        ("found 'https://token@'", "found 'https://***@'"),
+        ("(http://h:80/a?sig=x%2B): mail a@b", "(http://h:80/a?***): mail a@b"),
+        ("'https://h/a?e=1&s=(x)#t', no", "'https://h/a?***', no"),
+        ("is http://h:80/a right? me@h", "is http://h:80/a right? me@h"),
+    ],
+)
+def test_codes_that_a_terminal_obeys_and_secrets_of_addresses_are_not_printed(
+    text: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explained(PipelineError(text)) == told
+    tell(text)
+    assert capsys.readouterr().err == f"{told}\n"
 
 
 def full(*name: str) -> OSError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing, replacing_folder, sha256_of, write_text
 from monuseg.formats.files import read_json, write_json
 
@@ -141,3 +142,38 @@ def test_sha256_is_of_all_bytes(tmp_path: Path, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     (tmp_path / "a").write_bytes(content)
     assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_linked_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    kept = tmp_path / "elsewhere" / "a.tif"
+    kept.parent.mkdir()
+    kept.write_text("kept")
+    path = tmp_path / "raw"
+    path.symlink_to(kept.parent)
+    said = r"raw: a link stands where a stage replaces the whole folder; remove the link"
+    with pytest.raises(PipelineError, match=said), replacing_folder(path):
+        raise AssertionError
+    assert path.readlink() == kept.parent
+    assert [file.read_text() for file in path.iterdir()] == ["kept"]
+
+
+def test_below_a_link_a_folder_is_replaced_where_it_lies(tmp_path: Path) -> None:
+    old = tmp_path / "big" / "raw" / "old"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    (tmp_path / "data").symlink_to("big")
+    with replacing_folder(tmp_path / "data/raw") as folder:
+        (folder / "new").touch()
+    assert (tmp_path / "data").readlink() == Path("big")
+    assert [file.name for file in old.parent.iterdir()] == ["new"]
+    assert [file.name for file in old.parents[1].iterdir()] == ["raw"]
+
+
+def test_a_link_to_a_file_gives_way_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    # As DVC makes them into its cache, if `cache.type` is symlink.
+    cached = tmp_path / "cached"
+    cached.write_text("old")
+    path = tmp_path / "splits.csv"
+    path.symlink_to(cached)
+    write_text(path, "new")
+    assert (path.is_symlink(), path.read_text(), cached.read_text()) == (False, "new", "old")

@@ -3,6 +3,7 @@
 import operator
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from monuseg.core import parallel
 from monuseg.core.errors import PipelineError
 from monuseg.core.parallel import parallel_map
-from monuseg.readers.aperio import read_regions
+from monuseg.readers.annotations import read_regions
 from tests.monuseg.core.conftest import IMAGES, StageMasks
 
 # Functions that other processes can find: of the standard library and of the project.
@@ -53,7 +54,7 @@ def test_the_first_items_error_comes_out_as_it_is(
 ) -> None:
     monkeypatch.setenv("MONUSEG_WORKERS", workers)
     with pytest.raises(PipelineError, match=r"bad\.xml: malformed XML"):
-        parallel_map(read_regions, annotations(tmp_path), title="x")
+        parallel_map(partial(read_regions, kind="aperio-xml"), annotations(tmp_path), title="x")
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "two", "1.5"])

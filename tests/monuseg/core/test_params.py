@@ -11,7 +11,6 @@ from monuseg.core.errors import PipelineError
 from monuseg.core.params import Block, read_params
 from monuseg.formats.rows import ModelsParams
 from monuseg.inference.params import PredictParams
-from monuseg.scoring.intervals import IntervalParams
 from stages.baseline.params import BaselineParams
 from stages.download.params import DatasetParams
 from stages.evaluate.params import EvaluateParams
@@ -127,7 +126,6 @@ def test_a_missing_block_is_named(block: type[Block], project: Path) -> None:
         (EvaluateParams, "evaluate.threshold", "best", "evaluate.threshold"),
         (EvaluateParams, "evaluate.nuclei.smoothing", [], "at least 1 item"),
         (EvaluateParams, "evaluate.nuclei.min_distance", [0], "greater than or equal to 1"),
-        (IntervalParams, "intervals.resamples", 0, "greater than or equal to 1"),
         (ReportParams, "report.overlays", -1, "greater than or equal to 0"),
         (DatasetParams, "dataset.source", "ftp", "'synthetic', 'gdrive', 'file' or 'url'"),
         (DatasetParams, "dataset.synthetic.height", 16, "greater than or equal to 32"),

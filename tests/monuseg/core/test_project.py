@@ -77,3 +77,24 @@ def test_the_code_of_another_clone_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert f"{clone}: its commands run the code of another clone, {REPOSITORY}" in done.stderr
+
+
+@pytest.mark.parametrize("package", ["monuseg", "stages"])
+def test_one_package_of_another_clone_is_refused(package: str, project: Path) -> None:
+    other = project.parent / "other"
+    shutil.copytree(
+        REPOSITORY / package, other / package, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (project / "data").mkdir()
+    # In the root the project's own code comes first, unless Python is told to leave it out.
+    for folder, safe in ((project / "data", ""), (project, "1")):
+        done = subprocess.run(
+            [sys.executable, "-m", "stages.masks"],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(other), "PYTHONSAFEPATH": safe},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert f"{project}: its commands run the code of another clone, {other};" in done.stderr

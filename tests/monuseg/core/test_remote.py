@@ -19,7 +19,7 @@ import pytest
 from monuseg.core import remote
 from monuseg.core.errors import PipelineError
 from monuseg.core.parallel import outcome_of, parallel_map
-from monuseg.readers.aperio import read_regions
+from monuseg.readers.annotations import read_regions
 from tests.monuseg.core.conftest import StageMasks
 from tests.monuseg.core.test_parallel import EXPECTED, HEX, annotations
 from tests.processes import PATIENCE, wait_until
@@ -115,7 +115,7 @@ def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("on_scheduler")
 def test_the_first_items_error_comes_out_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"bad\.xml: malformed XML"):
-        parallel_map(read_regions, annotations(tmp_path), title="x")
+        parallel_map(partial(read_regions, kind="aperio-xml"), annotations(tmp_path), title="x")
 
 
 def test_a_stage_writes_the_same_on_workers_elsewhere(

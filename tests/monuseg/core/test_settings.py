@@ -74,3 +74,67 @@ def test_a_wrong_value_is_named_with_its_variable(name: str, value: str, said: s
     with pytest.raises(PipelineError) as caught:
         Settings.from_environment({name: value})
     assert str(caught.value).startswith(f"{name}: {said}")
+
+
+@pytest.mark.parametrize("name", ["MONUSEG_ARCHIVES", "MONUSEG_CACHE", "MONUSEG_SCRATCH"])
+def test_a_tilde_is_the_users_home(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "kept").mkdir()
+    settings = Settings.from_environment({name: "~/kept"})
+    found = {
+        "MONUSEG_ARCHIVES": settings.archives,
+        "MONUSEG_CACHE": settings.cache,
+        "MONUSEG_SCRATCH": settings.scratch,
+    }
+    assert found[name] == tmp_path / "kept"
+
+
+def test_a_relative_cache_folder_of_the_desktop_is_ignored() -> None:
+    default = Path.home() / ".cache/monuseg"
+    assert Settings.from_environment({"XDG_CACHE_HOME": "caches"}).cache == default
+
+
+def test_without_a_home_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(path: str) -> str:
+        return path
+
+    monkeypatch.setattr(os.path, "expanduser", no_home)
+    with pytest.raises(PipelineError, match=r"MONUSEG_CACHE: ~/\.cache/monuseg: .*; set it to ano"):
+        Settings.from_environment({})
+    assert Settings.from_environment({"MONUSEG_CACHE": "/c"}).cache == Path("/c")
+
+
+@pytest.mark.parametrize("name", ["MONUSEG_ARCHIVES", "MONUSEG_CACHE", "MONUSEG_SCRATCH"])
+@pytest.mark.parametrize(
+    ("place", "refused"),
+    [
+        ("data", True),
+        ("data/archives", True),
+        ("{project}/data/archives/deeper", True),
+        ("link", True),  # to data/archives
+        ("{outside}/big", True),  # where the link metrics leads
+        ("{outside}/big/detail", True),
+        ("data/../by hand", False),
+        ("database", False),
+        (".", False),  # only what lies in it itself is looked at
+        ("{outside}", False),
+    ],
+)
+def test_folders_that_stages_replace_are_refused(
+    name: str, place: str, refused: bool, project: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    for folder in ("data/archives/deeper", "by hand", "database"):
+        (project / folder).mkdir(parents=True)
+    (outside / "big/detail").mkdir(parents=True)
+    (project / "metrics").symlink_to(outside / "big")
+    (project / "link").symlink_to("data/archives")
+    text = place.format(project=project, outside=outside)
+    if refused:
+        with pytest.raises(PipelineError, match=f"^{name}: .*lies where stages replace whole"):
+            Settings.from_environment({name: text})
+        # Elsewhere than in a project nobody replaces anything.
+        (project / "params.yaml").unlink()
+    Settings.from_environment({name: text})

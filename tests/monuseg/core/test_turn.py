@@ -92,3 +92,62 @@ def test_the_next_run_waits_and_says_so(slow: SlowProject) -> None:
         assert run.communicate()[1] == ""
     names = [f"data/masks/{row}{rest}" for row in ("one", "two") for rest in ("", "/a", "/b", "/c")]
     assert slow.written() == ["data/masks", *names]
+
+
+def linked(project: SlowProject, root: str, target: Path) -> None:
+    """Let a folder of the project be a link."""
+    target.mkdir(exist_ok=True)
+    (project.folder / root).symlink_to(target)
+
+
+@pytest.fixture
+def clones(tmp_path: Path) -> Iterator[list[SlowProject]]:
+    made = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        made.append(SlowProject(tmp_path / name, MONUSEG_WORKERS="1"))
+    yield made
+    for project in made:
+        project.close()
+
+
+@pytest.mark.parametrize("shared", ["elsewhere", "the first one's"])
+def test_clones_with_the_same_linked_data_take_turns(
+    clones: list[SlowProject], shared: str, tmp_path: Path
+) -> None:
+    first, second = clones
+    if shared == "elsewhere":
+        for clone in clones:
+            linked(clone, "data", tmp_path / "data")
+    else:
+        (first.folder / "data").mkdir()
+        linked(second, "data", first.folder / "data")
+    first.mode("until allowed")
+    second.mode("until allowed")
+    begun = first.stage()
+    first.at_work()
+    waits = second.stage()
+    said = waits.stderr.readline() if waits.stderr else ""
+    assert said == f"masks: waiting for process {begun.pid} to end\n"
+    (first.folder / "allowed").touch()
+    assert begun.wait(60) == 0  # what it had begun was not removed
+    second.at_work()
+    (second.folder / "allowed").touch()
+    assert waits.wait(60) == 0
+    for clone in clones:
+        files = [(clone.folder / "data/masks" / name).read_text() for name in "abc"]
+        assert files == ["a", "b", "c"]
+
+
+def test_clones_with_linked_metrics_alone_take_turns(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for root in ("metrics", "data"):
+        (elsewhere / root).mkdir(parents=True)
+    (project / "metrics").symlink_to(elsewhere / "metrics")
+    with turn_of("masks"):
+        for folder in (project, elsewhere):
+            lock = folder / ".scratch/locks/masks.lock"
+            with lock.open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,7 +18,9 @@ from monuseg.formats.protocol import (
 
 
 def record(image_id: str, part: Part = "train") -> ImageRecord:
-    return ImageRecord(image_id, "unknown", part, 0.25, "aperio-xml", "0" * 64, "0" * 64)
+    return ImageRecord(
+        *(image_id, "unknown", image_id, part, 0.25, "default", "aperio-xml", "0" * 64, "0" * 64)
+    )
 
 
 def challenge_records() -> list[ImageRecord]:
@@ -63,6 +65,13 @@ def test_organ_is_found_by_the_patients_part_of_the_id_in_any_case() -> None:
     assert organ_of("TCGA-HE-7129-01Z-00-DX1") == "kidney"
     assert organ_of("tcga-44-2665-01b-06-bs6") == "lung"
     assert organ_of("TCGA-A7-A13E") == "breast"
+
+
+@pytest.mark.parametrize(
+    "image_id", ["TCGA-5P-A9K0-01Z-00-DX1_1", "tcga-5p-a9k0-01z-00-dx2", "TCGA-5P-A9K0 (x1_y2)"]
+)
+def test_all_images_of_a_patient_give_that_patient(image_id: str) -> None:
+    assert patient_of(image_id) == "TCGA-5P-A9K0"
 
 
 @pytest.mark.parametrize("other", ["TCGA-A7-A13EX", "XTCGA-A7-A13E", "slide-01", "TCGA-ZZ-9999-01"])

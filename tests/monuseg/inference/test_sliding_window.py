@@ -1,5 +1,7 @@
 """Windows: every pixel, no seam, any size."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,3 +85,17 @@ def test_a_model_that_returns_more_windows_than_it_was_given_is_an_error() -> No
 
     with pytest.raises(ValueError, match="longer"):
         predict_image(doubled, random_image(8, 8), window=8, overlap=2, divisor=1)
+
+
+def test_the_answers_of_all_windows_are_not_held_at_once() -> None:
+    image = np.zeros((512, 512, 3), np.uint8)
+
+    def forward(pixels: np.ndarray) -> np.ndarray:
+        return np.zeros((*pixels.shape[:3], 8), np.float32)
+
+    tracemalloc.start()
+    found = predict_image(forward, image, window=64, overlap=32, divisor=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The windows' answers are four times as large as the image's.
+    assert peak < 1.6 * found.nbytes

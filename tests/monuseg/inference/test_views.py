@@ -4,8 +4,15 @@ import cv2
 import numpy as np
 import pytest
 
+from monuseg.core.errors import PipelineError
 from monuseg.inference.params import PredictParams
-from monuseg.inference.views import UPRIGHT, mean_over_views, predict_augmented, views_of
+from monuseg.inference.views import (
+    RESAMPLED_MAX,
+    UPRIGHT,
+    mean_over_views,
+    predict_augmented,
+    views_of,
+)
 
 ALL = views_of(flips=True, rotations=True)
 
@@ -116,3 +123,51 @@ def test_the_block_predict_says_which() -> None:
     assert found.shape == (32, 64, 1)
     assert seen[:8].count((1, 32, 64, 3)) == seen[:8].count((1, 64, 32, 3)) == 4
     assert seen[8:].count((1, 16, 32, 3)) == seen[8:].count((1, 32, 16, 3)) == 4
+
+
+PLAIN = PredictParams.load().model_copy(
+    update={"window": 512, "overlap": 16, "flips": False, "rotations": False, "scales": [1.0]}
+)
+
+
+@pytest.mark.parametrize("scale", [0.4, 0.8, 1.25, 2.0, 2.4])
+def test_the_model_sees_its_own_resolution_and_answers_for_the_images_pixels(scale: float) -> None:
+    rows, columns = np.mgrid[:60, :84]
+    image = np.stack([4 * rows, 3 * columns, columns], axis=-1).astype(np.uint8)
+    seen = []
+
+    def forward(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels.shape)
+        return (pixels[..., :2] / np.float32(255)).astype(np.float32)
+
+    found = predict_augmented(forward, image, PLAIN, divisor=1, scale=scale)
+    assert seen == [(1, round(60 * scale), round(84 * scale), 3)]
+    assert found.shape == (60, 84, 2)
+    # Both maps rise steadily, so that their error is how far they moved.
+    moved = (found[6:-6, 6:-6] * 255.0 - image[6:-6, 6:-6, :2]) / (4, 3)
+    assert np.abs(moved.mean(axis=(0, 1))).max() < 0.1
+
+
+def test_an_image_of_one_pixel_and_a_line_have_answers_at_every_scale() -> None:
+    for shape in [(1, 1), (1, 50), (50, 1)]:
+        for scale in (0.2, 1.0, 7.3):
+            image = np.full((*shape, 3), 51, np.uint8)
+            found = predict_augmented(brightness, image, PLAIN, divisor=16, scale=scale)
+            assert found.shape == (*shape, 1)
+            assert found == pytest.approx(0.2, abs=1e-3)
+
+
+def test_answers_are_rounded_as_they_are_stored() -> None:
+    def third(pixels: np.ndarray) -> np.ndarray:
+        return np.full((*pixels.shape[:3], 1), 1 / 3, np.float32)
+
+    found = predict_augmented(third, random_image(), PLAIN, divisor=1)
+    assert found.dtype == np.float16
+    assert np.all(found == np.float16(1 / 3))
+
+
+def test_an_image_that_would_become_enormous_is_refused_before_it_is_made() -> None:
+    side = int(RESAMPLED_MAX**0.5) // 40
+    image = np.zeros((side + 1, side, 3), np.uint8)
+    with pytest.raises(PipelineError, match=r"250 x 251 pixels become 10000 x 10040.*cut it"):
+        predict_augmented(brightness, image, PLAIN, divisor=1, scale=40.0)

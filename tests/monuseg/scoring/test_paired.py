@@ -1,14 +1,18 @@
-"""The paired bootstrap: what differs image by image, not on average over other images."""
+"""Paired differences: what differs image by image, not on average over other images."""
 
 import numpy as np
 import pytest
 
-from monuseg.scoring.paired import FEWEST_IMAGES, caution, difference
+from monuseg.scoring.paired import FEWEST_IMAGES, Difference, cautions, difference, odds
+
+
+def of(images: int) -> Difference:
+    return Difference(images, 0.1, 0.05, 0.2, images)
 
 
 def test_a_small_but_constant_lead_holds_where_images_differ_much() -> None:
     second = np.random.default_rng(0).uniform(0.3, 0.9, 14)
-    found = difference(list(second + 0.01), list(second), resamples=2000, seed=1)
+    found = difference(list(second + 0.01), list(second))
     assert found is not None
     assert found.mean == pytest.approx(0.01)
     assert (found.low, found.high) == pytest.approx((0.01, 0.01))
@@ -18,18 +22,19 @@ def test_a_small_but_constant_lead_holds_where_images_differ_much() -> None:
 
 def test_a_lead_on_one_image_may_be_chance() -> None:
     second = [0.5] * 14
-    found = difference([0.9, *second[1:]], second, resamples=2000, seed=1)
+    found = difference([0.9, *second[1:]], second)
     assert found is not None
     assert found.mean == pytest.approx(0.4 / 14)
-    assert found.low == 0
+    # Of one value a and 13 of 0, the standard error of the mean is a / 14; t is 2.160369.
+    assert found.low == pytest.approx(0.4 / 14 * (1 - 2.160369), abs=1e-7)
     assert not found.holds
     assert found.wins == 1
 
 
 def test_turned_round_it_is_the_same_with_the_other_sign() -> None:
     first, second = np.random.default_rng(0).uniform(0, 1, (2, 14)).tolist()
-    one = difference(first, second, resamples=500, seed=1)
-    other = difference(second, first, resamples=500, seed=1)
+    one = difference(first, second)
+    other = difference(second, first)
     assert one is not None
     assert other is not None
     assert (one.mean, one.low, one.high) == pytest.approx((-other.mean, -other.high, -other.low))
@@ -37,22 +42,44 @@ def test_turned_round_it_is_the_same_with_the_other_sign() -> None:
 
 
 def test_images_that_do_not_define_the_score_in_both_are_left_out() -> None:
-    found = difference([0.5, None, 0.7, 0.9], [0.4, 0.1, None, 0.7], resamples=100, seed=1)
+    found = difference([0.5, None, 0.7, 0.9, None], [0.4, 0.1, None, 0.7, None])
     assert found is not None
     assert found.images == 2
     assert found.mean == pytest.approx(0.15)
-    assert difference([0.5, None], [0.4, 0.3], resamples=100, seed=1) is None
+    # The last image defines it in neither: it is missing from no mean.
+    assert found.left_out == 2
+    assert difference([0.5, None], [0.4, 0.3]) is None
+
+
+@pytest.mark.parametrize("images", [6, 14])
+def test_equal_rows_are_called_different_in_one_case_of_twenty(images: int) -> None:
+    rows = np.random.default_rng(1).normal(0.7, 0.1, (3000, 2, images))
+    found = [difference(*pair) for pair in rows.tolist()]
+    share = np.mean([one is not None and one.holds for one in found])
+    assert share == pytest.approx(0.05, abs=3 * (0.05 * 0.95 / 3000) ** 0.5)
 
 
 def test_other_numbers_of_images_are_an_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        difference([0.5, 0.6], [0.5], resamples=10, seed=1)
+        difference([0.5, 0.6], [0.5])
 
 
-def test_too_few_images_are_said_to_be_with_the_odds_of_chance() -> None:
-    assert "4 images are too few" in caution(4)
-    assert "in one case of 8." in caution(4)
-    assert "higher on all 2 in one case of 2." in caution(2)
-    assert caution(FEWEST_IMAGES) == caution(1) == ""
+def test_the_odds_are_those_of_all_comparisons() -> None:
+    assert "by chance once in 20; if there were none at all, 0.3 of the 6 " in odds(6)
+    assert " 1.5 of the 30 " in odds(30)
+
+
+def test_few_images_are_told_of_the_scores_that_have_them_with_the_odds_of_chance() -> None:
+    found = [("Dice", of(14)), ("AJI", of(3)), ("PQ", of(3)), ("SQ", of(2)), ("AJI", of(3))]
+    of_two, of_three = cautions([*found, ("DQ", None)])
+    assert of_two.startswith("SQ: 2 images are few.")
+    assert of_two.endswith("all 2 have the same sign in one case of 2.")
+    assert of_three.startswith("AJI, PQ: 3 images are few.")
+    assert of_three.endswith("all 3 have the same sign in one case of 4.")
+
+
+def test_from_six_images_on_signs_alone_can_decide() -> None:
+    assert cautions([("Dice", of(FEWEST_IMAGES))]) == []
+    assert len(cautions([("Dice", of(FEWEST_IMAGES - 1))])) == 1
     # Both signs count: the odds that all of n fair coins fall alike.
     assert 2 ** -(FEWEST_IMAGES - 1) < 0.05 <= 2 ** -(FEWEST_IMAGES - 2)

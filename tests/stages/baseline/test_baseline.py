@@ -33,7 +33,9 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndar
         image[5:20, 5 + 10 * number : 20 + 10 * number] = (90, 70, 150)
         write_rgb(RAW / f"{name}.tif", image)
         made[name] = image
-    write_records(SPLITS, [SplitRecord(name, "lung", "test", 0.25, "aperio-xml") for name in made])
+    write_records(
+        SPLITS, [SplitRecord(name, "lung", "test", 0.25, 0.25, "aperio-xml") for name in made]
+    )
     return made
 
 
@@ -52,6 +54,19 @@ def test_writes_a_hard_mask_for_each_image(images: dict[str, np.ndarray]) -> Non
         expected = nucleus_mask(image, sigma=1.0, min_area=20)
         assert expected.any()
         np.testing.assert_array_equal(predicted[..., 0], expected)
+
+
+def test_lengths_are_those_of_the_tiles(images: dict[str, np.ndarray]) -> None:
+    # Of half the resolution: sigma of half a pixel, a quarter of the least area.
+    write_records(SPLITS, [SplitRecord("a", "lung", "test", 0.5, 0.25, "aperio-xml")])
+    image = images["a"].copy()
+    image[30:33, 30:32] = (90, 70, 150)
+    write_rgb(RAW / "a.tif", image)
+    baseline.main(argparse.Namespace())
+    found = read_probabilities(PREDICTIONS / "otsu", "a")[..., 0]
+    np.testing.assert_array_equal(found, nucleus_mask(image, sigma=0.5, min_area=5))
+    assert found[31, 30]
+    assert not nucleus_mask(image, sigma=0.5, min_area=20)[31, 30]
 
 
 def test_same_inputs_same_bytes(images: dict[str, np.ndarray]) -> None:
@@ -77,11 +92,11 @@ def test_real_test_images_score_as_measured_elsewhere(
         "  {splits: [test], threshold: auto, settings: {},\n"
         "   nuclei: {separation: [shape], smoothing: [2.0], min_distance: [7],\n"
         "            marker_threshold: [0.5], min_area: [30], min_probability: [0.0]}}\n"
-        "intervals: {resamples: 100, seed: 1}\n"
     )
     masks.main(argparse.Namespace())
     images = [
-        SplitRecord(one.id, one.organ, "test", one.um_per_pixel, one.annotation) for one in records
+        SplitRecord(one.id, one.organ, "test", one.um_per_pixel, one.um_per_pixel, one.annotation)
+        for one in records
     ]
     write_records(SPLITS, images)
     baseline.main(argparse.Namespace())

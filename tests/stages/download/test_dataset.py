@@ -1,10 +1,11 @@
 """Tests of `stages.download.params`."""
 
+import os
 from collections.abc import Callable
 
 import pytest
 
-from monuseg.core.errors import PipelineError
+from monuseg.core.errors import PipelineError, explained
 from stages.download.params import DatasetParams
 
 SetParams = Callable[[dict[str, object]], None]
@@ -63,6 +64,9 @@ def test_the_archives_of_the_challenge_are_pinned(set_params: SetParams) -> None
         ({"name": ".hidden.zip"}, "name"),
         ({"name": "a.tar"}, "name"),
         ({"name": "a.zip\n"}, "name"),
+        ({"name": "a\x9b2J.zip"}, "name"),
+        ({"name": "\ud800.zip"}, "name"),
+        ({"name": "\u65e5" * 75 + ".zip"}, "name"),
         ({"sha256": SHA256[1:]}, "sha256"),
         ({"sha256": SHA256.upper()}, "sha256"),
         ({"sha256": 5}, "sha256"),
@@ -79,6 +83,24 @@ def test_a_bad_archive_is_named_by_its_place(
 ) -> None:
     set_params({"dataset.source": "url", "dataset.url.archives": [URL, {**URL, **change}]})
     assert error_of().startswith(f"params.yaml: dataset.url.archives.1.{key}: ")
+
+
+def test_a_name_beyond_the_locales_letters_is_refused_with_the_remedy(
+    set_params: SetParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_params({"dataset.source": "url", "dataset.url.archives": [{**URL, "name": "\u65e5.zip"}]})
+    assert DatasetParams.load().url is not None
+    monkeypatch.setattr(os, "fsencode", lambda name: name.encode("ascii", "surrogateescape"))
+    assert "cannot be a file's name in this locale" in error_of()
+    assert "set PYTHONUTF8=1" in error_of()
+
+
+def test_a_wrong_address_is_printed_without_its_login(set_params: SetParams) -> None:
+    wrong = {**URL, "url": "ftp://me:secret@host/a.zip"}
+    set_params({"dataset.source": "url", "dataset.url.archives": [wrong]})
+    with pytest.raises(PipelineError) as caught:
+        DatasetParams.load()
+    assert "found 'ftp://***@host/a.zip'" in explained(caught.value)
 
 
 def test_two_archives_must_not_have_one_name(set_params: SetParams) -> None:

@@ -32,13 +32,13 @@ SIZE = 96
 LEARNED = ["nucleus", "boundary"]
 
 RECORDS = [
-    SplitRecord("t1", "lung", "train", 0.25, "aperio-xml"),
-    SplitRecord("t2", "liver", "train", 0.25, "aperio-xml"),
-    SplitRecord("v1", "lung", "validation", 0.25, "aperio-xml"),
-    SplitRecord("v2", "liver", "validation", 0.25, "aperio-xml"),
-    SplitRecord("x1", "lung", "test", 0.25, "aperio-xml"),
-    SplitRecord("x2", "liver", "test", 0.25, "aperio-xml"),
-    SplitRecord("x3", "liver", "test", 0.25, "aperio-xml"),
+    SplitRecord("t1", "lung", "train", 0.25, 0.25, "aperio-xml"),
+    SplitRecord("t2", "liver", "train", 0.25, 0.25, "aperio-xml"),
+    SplitRecord("v1", "lung", "validation", 0.25, 0.25, "aperio-xml"),
+    SplitRecord("v2", "liver", "validation", 0.25, 0.25, "aperio-xml"),
+    SplitRecord("x1", "lung", "test", 0.25, 0.25, "aperio-xml"),
+    SplitRecord("x2", "liver", "test", 0.25, 0.25, "aperio-xml"),
+    SplitRecord("x3", "liver", "test", 0.25, 0.25, "aperio-xml"),
 ]
 
 PARAMS: dict[str, Any] = {
@@ -54,7 +54,6 @@ PARAMS: dict[str, Any] = {
     },
     "settings": {},
 }
-INTERVALS = {"resamples": 200, "seed": 1}
 
 
 def draw_truth(seed: int) -> npt.NDArray[np.uint16]:
@@ -77,8 +76,7 @@ def predict(truth: npt.NDArray[np.uint16], seed: int) -> npt.NDArray[np.float64]
 
 
 def write_params(**changes: Any) -> None:
-    content = {"evaluate": {**PARAMS, **changes}, "intervals": INTERVALS}
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    Path("params.yaml").write_text(yaml.safe_dump({"evaluate": {**PARAMS, **changes}}))
 
 
 def run(row: str = "unet") -> None:
@@ -290,7 +288,11 @@ def test_what_is_given_is_not_chosen(project: Path) -> None:
         "min_probability": 0.2,
         "chosen_on": {"threshold": "given", "nuclei": "given"},
     }
-    assert detail()["candidates"] == {"thresholds": [], "nuclei": []}
+    assert detail()["candidates"] == {
+        "images": {"thresholds": [], "nuclei": []},
+        "thresholds": [],
+        "nuclei": [],
+    }
 
 
 def test_settings_of_a_row_are_its_own_alone(project: Path) -> None:
@@ -311,6 +313,65 @@ def test_without_validation_images_training_images_decide(project: Path) -> None
     run()
     assert chosen()["chosen_on"] == {"threshold": "train", "nuclei": "train"}
     assert list(metrics()) == ["train", "test"]
+
+
+def empty(image: str, wrong: float) -> None:
+    """No nucleus on an image, and one predicted there of a given probability."""
+    write_labels(MASKS / f"{image}.png", np.zeros((SIZE, SIZE), np.uint16))
+    predicted = np.zeros((SIZE, SIZE, 2))
+    predicted[40:48, 40:48, 0] = wrong
+    write_probabilities(PREDICTIONS / "unet", image, predicted)
+
+
+def test_an_image_without_nuclei_changes_no_choice_and_is_told(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_records(SPLITS, [record for record in RECORDS if record.id != "v2"])
+    run()
+    before, candidates = chosen(), detail()["candidates"]
+    assert candidates["images"] == {"thresholds": ["v1"], "nuclei": ["v1"]}
+    capsys.readouterr()
+    write_records(SPLITS, RECORDS)
+    empty("v2", before["threshold"] + 0.01)
+    run()
+    assert chosen() == before
+    after = detail()["candidates"]
+    assert after["thresholds"] == candidates["thresholds"]
+    # All settings of nuclei find the wrong one: 0 in each of their means.
+    assert after["images"] == {"thresholds": ["v1"], "nuclei": ["v1", "v2"]}
+    told = capsys.readouterr().err
+    assert "threshold of unet: chosen without v2: no nucleus there" in told
+
+
+def test_nuclei_are_chosen_without_images_that_some_candidates_leave_undefined(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 64 pixels: with the larger of the areas nothing is left.
+    empty("v2", 0.9)
+    areas = {**PARAMS["nuclei"], "min_area": [10, 100]}
+    write_params(threshold=0.4, nuclei=areas)
+    run()
+    assert detail()["candidates"]["images"] == {"thresholds": [], "nuclei": ["v1"]}
+    assert "nuclei of unet: chosen without v2: no nucleus there" in capsys.readouterr().err
+    kept = detail()["candidates"]["nuclei"]
+    write_records(SPLITS, [record for record in RECORDS if record.id != "v2"])
+    run()
+    assert detail()["candidates"]["nuclei"] == kept
+
+
+def test_where_no_image_to_choose_on_has_nuclei_a_threshold_is_asked_for(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for image in ("v1", "v2"):
+        empty(image, 0.5)
+    with pytest.raises(PipelineError, match=r"evaluate\.threshold.* has nuclei; give a number"):
+        run()
+    assert not METRICS.exists()
+    write_params(threshold=0.6)
+    run()
+    assert chosen()["smoothing"] == PARAMS["nuclei"]["smoothing"][0]
+    assert chosen()["chosen_on"] == {"threshold": "given", "nuclei": "none"}
+    assert "no image to choose on has nuclei that are told apart" in capsys.readouterr().err
 
 
 def test_without_any_image_to_choose_on_a_number_is_asked_for(project: Path) -> None:

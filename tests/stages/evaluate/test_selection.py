@@ -12,6 +12,7 @@ from stages.evaluate.selection import (
     best_nuclei,
     best_threshold,
     mean,
+    nuclei_scores,
     threshold_scores,
 )
 
@@ -27,7 +28,9 @@ def test_threshold_scores_are_the_mean_dice_of_the_masks() -> None:
     probabilities = rng.random((3, 40, 40)).astype(np.float16)
     truths = rng.random((3, 40, 40)) < 0.3
     histograms = [ProbabilityHistogram.of(p, t) for p, t in zip(probabilities, truths, strict=True)]
-    for score in threshold_scores(histograms):
+    scores, used = threshold_scores(histograms)
+    assert used == [True] * 3
+    for score in scores:
         masks = above(probabilities, score.threshold)
         dices = [
             2 * (mask & truth).sum() / (mask.sum() + truth.sum())
@@ -39,8 +42,66 @@ def test_threshold_scores_are_the_mean_dice_of_the_masks() -> None:
 def test_the_threshold_between_nuclei_and_background_wins() -> None:
     probability = np.array([[0.31, 0.31, 0.35, 0.1]], np.float16)
     truth = np.array([[0, 0, 1, 0]], bool)
-    scores = threshold_scores([ProbabilityHistogram.of(probability, truth)])
+    scores, _ = threshold_scores([ProbabilityHistogram.of(probability, truth)])
     assert best_threshold(scores) == 0.34
+
+
+def slide(nucleus: float, *background: float, size: int = 10) -> ProbabilityHistogram:
+    """A slide of one nucleus of `size` pixels, none if 0, and some pixels of background."""
+    probability = np.array([[nucleus] * size + list(background)], np.float16)
+    return ProbabilityHistogram.of(probability, np.arange(probability.size)[None] < size)
+
+
+def test_a_pixel_on_a_slide_without_nuclei_does_not_choose_the_threshold() -> None:
+    # Dice is 1 up to 0.54, and 0 above.
+    with_nuclei = slide(0.55, 0.1, 0.1)
+    alone, _ = threshold_scores([with_nuclei])
+    assert best_threshold(alone) == 0.5
+    # Undefined from 0.62 on, 0 below: in the mean of some thresholds and not of others.
+    for empty in (slide(0, 0.61, 0.1, size=0), slide(0, 0.1, size=0)):
+        assert threshold_scores([with_nuclei, empty, with_nuclei]) == (alone, [True, False, True])
+    # With a pixel that every threshold takes, its Dice is 0 everywhere and changes no order.
+    scores, used = threshold_scores([with_nuclei, slide(0, 0.9, size=0)])
+    assert used == [True, True]
+    assert best_threshold(scores) == 0.5
+    assert scores[0].dice == 0.5
+
+
+def test_a_threshold_above_which_all_is_undefined_no_longer_wins() -> None:
+    # Dice is 1 at 0.30, 0.5 above. The slide without nuclei, whose one wrong pixel is 0.61, would
+    # halve the means up to 0.60, and 0.62 would be no worse than 0.30 and nearer to 0.5.
+    images = [slide(0.3, size=20) + slide(0.9, *[0.25] * 12, size=10), slide(0, 0.61, size=0)]
+    scores, used = threshold_scores(images)
+    assert used == [True, False]
+    below = [score.dice for score in scores if score.threshold <= 0.24]
+    assert below == pytest.approx([60 / 72] * 3)
+    assert best_threshold(scores) == 0.3
+    assert scores[-1].dice == pytest.approx(20 / 40)
+
+
+def test_where_no_image_is_defined_by_all_there_is_no_score() -> None:
+    scores, used = threshold_scores([slide(0, 0.5, size=0)])
+    assert used == [False]
+    assert {score.dice for score in scores} == {None}
+
+
+def test_nuclei_are_scored_on_the_images_that_all_candidates_define() -> None:
+    settings = [NucleiSettings(0.5, 1, distance, 0) for distance in (3, 5)]
+    images = [
+        [(0.6, 0.5), (0.7, 0.6)],
+        # The second finds nothing on a slide without nuclei, which is right and scored by nobody.
+        [(0.0, 0.0), (None, None)],
+        [(0.2, None), (0.3, 0.4)],
+        [(0.4, 0.3), (0.3, 0.4)],
+    ]
+    scores, used = nuclei_scores(settings, images)
+    assert used == [True, False, False, True]
+    assert [score.settings for score in scores] == settings
+    assert [score.aji for score in scores] == pytest.approx([0.5, 0.5])
+    assert [score.pq for score in scores] == pytest.approx([0.4, 0.5])
+    nothing, used = nuclei_scores(settings, images[1:2])
+    assert used == [False]
+    assert nothing == [NucleiScore(one, None, None) for one in settings]
 
 
 def test_ties_go_to_the_value_nearest_to_one_half_then_to_the_lower() -> None:

@@ -13,10 +13,19 @@ from hypothesis import strategies as st
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import Labels
-from monuseg.readers.aperio import read_regions
+from monuseg.formats.manifest import APERIO_XML
+from monuseg.readers.annotations import read_regions
+from monuseg.readers.regions import Outline
 from stages.masks import rasterise as module
 from stages.masks.params import Rasterisation
-from stages.masks.rasterise import Outline, edge_lengths, rasterise, region_pixels
+from stages.masks.rasterise import (
+    among,
+    edge_lengths,
+    places,
+    rasterise,
+    region_pixels,
+    require_bounded,
+)
 
 # pycocotools 2.0.11 decodes into an array of NumPy 1's protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -31,7 +40,7 @@ def outline(vertices: list[tuple[float, float]]) -> Outline:
 
 
 def pixels(shape: Outline, height: int, width: int, rasterisation: Rasterisation) -> Mask:
-    rows, columns = region_pixels(shape, height, width, rasterisation)
+    rows, columns = region_pixels([shape], height, width, rasterisation)
     mask = np.zeros((height, width), bool)
     mask[rows, columns] = True
     assert mask.sum() == len(rows), "a pixel is listed twice"
@@ -102,7 +111,7 @@ def test_a_whole_map_equals_the_oracle_in_every_pixel(
     shapes: list[list[tuple[float, float]]], height: int, width: int
 ) -> None:
     outlines = [outline(vertices) for vertices in shapes]
-    labels, without_pixels = rasterise(outlines, height, width, "official")
+    labels, without_pixels = rasterise([[one] for one in outlines], height, width, "official")
     assert np.array_equal(labels, oracle_labels(outlines, height, width))
     assert labels.max(initial=0) == len(outlines) - len(without_pixels)
 
@@ -197,7 +206,7 @@ def test_what_has_no_area_in_the_image_has_no_pixel(
 
 def test_the_first_region_has_the_pixels_where_two_overlap() -> None:
     first, second = outline(SQUARE), outline([(4, 4), (8, 4), (8, 8), (4, 8)])
-    labels, without_pixels = rasterise([first, second], 9, 9, "official")
+    labels, without_pixels = rasterise([[first], [second]], 9, 9, "official")
     assert labels.dtype == np.uint16
     assert (labels[2:5, 2:5] == 1).all()
     assert labels[4, 5] == labels[5, 4] == 2
@@ -209,7 +218,8 @@ def test_regions_without_a_pixel_are_listed_and_leave_no_gap() -> None:
     far = outline([(20, 20), (25, 20), (25, 25)])
     other = outline([(0, 6), (3, 6), (3, 9), (0, 9)])
     line = outline([(1, 1), (5, 5)])
-    labels, without_pixels = rasterise([line, square, square, far, other], 9, 9, "official")
+    shapes = [line, square, square, far, other]
+    labels, without_pixels = rasterise([[shape] for shape in shapes], 9, 9, "official")
     assert without_pixels == [0, 2, 3]
     assert np.unique(labels).tolist() == [0, 1, 2]
     assert labels[3, 3] == 1
@@ -224,7 +234,7 @@ def test_no_region_gives_an_empty_map() -> None:
 def test_more_nuclei_than_16_bits_number_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert module.LABELS_MAX == 65_535
     monkeypatch.setattr(module, "LABELS_MAX", 3)
-    row = [outline([(x, 1), (x + 1, 1), (x + 1, 2), (x, 2)]) for x in range(4)]
+    row = [[outline([(x, 1), (x + 1, 1), (x + 1, 2), (x, 2)])] for x in range(4)]
     # What gets no pixel is not counted.
     labels, _ = rasterise([*row[:3], row[0]], 3, 6, "official")
     assert labels.max() == 3
@@ -236,11 +246,46 @@ def test_outlines_as_long_as_the_limit_are_taken_and_longer_ones_are_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "OUTLINES_MAX", 12)
-    labels, _ = rasterise([outline(SQUARE)], 9, 9, "official")
-    assert labels.max() == 1
-    monkeypatch.setattr(module, "OUTLINES_MAX", 11)
-    with pytest.raises(PipelineError, match="more than 11 pixels in all"):
-        rasterise([outline(SQUARE)], 9, 9, "official")
+    require_bounded([[outline(SQUARE)], [outline([])]], 9, 9)
+    for regions in ([[outline(SQUARE)], [outline([(0, 0), (0.5, 0)])]], [[outline(SQUARE)] * 2]):
+        with pytest.raises(PipelineError, match="more than 12 pixels in all"):
+            require_bounded(regions, 9, 9)
+
+
+@pytest.mark.parametrize("rasterisation", ["official", "center"])
+def test_what_an_odd_number_of_rings_enclose_is_inside(rasterisation: Rasterisation) -> None:
+    rings = [outline([(a, a), (b, a), (b, b), (a, b)]) for a, b in ((2, 14), (4, 12), (6, 10))]
+    expected = np.zeros((16, 16), bool)
+    expected[2:14, 2:14] = True
+    expected[4:12, 4:12] = False
+    expected[6:10, 6:10] = True  # a part in a hole
+    rows, columns = region_pixels(rings, 16, 16, rasterisation)
+    found = np.zeros((16, 16), bool)
+    found[rows, columns] = True
+    assert np.array_equal(found, expected)
+
+
+def test_a_cut_leaves_its_pixels_to_later_regions() -> None:
+    first = outline([(0, 0), (9, 0), (9, 9), (0, 9)])
+    hole = outline([(3, 3), (6, 3), (6, 6), (3, 6)])
+    corner = outline([(8, 8), (12, 8), (12, 12), (8, 12)])  # takes one more pixel
+    labels, without = rasterise([[first], [hole]], 9, 9, "center", {0: [[hole], [corner]]})
+    expected = np.ones((9, 9), np.uint16)
+    expected[3:6, 3:6] = 2
+    expected[8, 8] = 0
+    assert np.array_equal(labels, expected)
+    assert without == []
+
+
+def test_places_ascend_down_the_columns() -> None:
+    assert places([outline(SQUARE)], 10, 8, "center").tolist() == [
+        *(22, 23, 24),
+        *(32, 33, 34),
+        *(42, 43, 44),
+    ]
+    some, others = np.array([1, 4, 9]), np.array([0, 4, 5])
+    assert among(some, others).tolist() == [False, True, False]
+    assert among(some, others[:0]).tolist() == [False] * 3
 
 
 def test_an_edge_is_as_long_as_it_is_along_its_longer_axis() -> None:
@@ -283,7 +328,7 @@ def test_real_images_equal_the_oracle_in_every_pixel(
         )
         annotation = tmp_path / f"{patient}.xml"
         annotation.write_bytes(file.read(name))
-    outlines = [region.outline for region in read_regions(annotation)]
-    labels, _ = rasterise(outlines, 1000, 1000, "official")
+    outlines = [region.outline for region in read_regions(annotation, APERIO_XML)]
+    labels, _ = rasterise([[one] for one in outlines], 1000, 1000, "official")
     assert labels.max() > 100
     assert np.array_equal(labels, oracle_labels(outlines, 1000, 1000))

@@ -32,7 +32,7 @@ def write(folder: Path, row: str, lead: tuple[float, ...], split: str = "test") 
 
 
 def compared(rows: list[Row], folder: Path, split: str = "test") -> list[Pair]:
-    return compare(rows, folder, split, resamples=500, seed=1)
+    return compare(rows, folder, split)
 
 
 @pytest.fixture
@@ -64,6 +64,24 @@ def test_a_lead_over_the_baseline_holds_in_either_order_of_the_pair(pairs: list[
     assert not found["worse"]
     assert verdict(unet, segnet, "test", pairs)["worse"]
     assert verdict(segnet, unet, "test", [])["chance"] == []
+
+
+def test_means_over_different_images_decide_nothing(tmp_path: Path) -> None:
+    unet, otsu = write(tmp_path, "unet", (0.01,) * 8), write(tmp_path, "otsu", (0.0,) * 8)
+    # On a slide without nuclei, U-Net predicts one and Otsu none: 0 against undefined.
+    for row, score in (("unet", "0,0,0,0"), ("otsu", ",,,")):
+        with (tmp_path / f"{row}.csv").open("a") as file:
+            file.write(f"z,test,lung,{score},,\n")
+    pairs = compared([unet, otsu], tmp_path)
+    dice = pairs[0].found["dice"]
+    assert dice is not None
+    assert (dice.images, dice.left_out) == (8, 1)
+    assert differences_table(pairs)["Dice"][0].endswith("; higher on 8 of 8; 1 left out)*")
+    mean = sum(DICE) / 8
+    unet = Row("unet", {"test": {"dice": (mean + 0.01) * 8 / 9}})
+    otsu = Row("otsu", {"test": {"dice": mean}})
+    assert not verdict(unet, otsu, "test", pairs)["worse"]
+    assert verdict(otsu, unet, "test", pairs)["worse"]
 
 
 def test_table_has_the_difference_its_interval_and_the_verdict(pairs: list[Pair]) -> None:

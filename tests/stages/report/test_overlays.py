@@ -16,7 +16,7 @@ from stages.report.rows import Row
 
 
 def record(image: str, organ: str = "colon", split: Split = "test") -> SplitRecord:
-    return SplitRecord(image, organ, split, 0.25, "aperio-xml")
+    return SplitRecord(image, organ, split, 0.25, 0.25, "aperio-xml")
 
 
 def decoded(picture: dict[str, Any]) -> np.ndarray:

@@ -10,7 +10,6 @@ from jinja2 import UndefinedError
 
 from monuseg.formats.manifest import SplitRecord
 from monuseg.scoring.calibration import ReliabilityBin
-from monuseg.scoring.intervals import IntervalParams
 from monuseg.scoring.paired import Difference
 from stages.report import pages
 from stages.report.content import calibrated_splits, content, headline_split
@@ -28,10 +27,9 @@ def report(rows: Sequence[Row], pairs: Sequence[Pair] = (), model: str = "unet")
         **content(
             rows=rows,
             pairs=pairs,
-            intervals=IntervalParams(resamples=100, seed=1),
             histories={model: pd.DataFrame({**history, "validation_dice": [0.5]})},
             references=[],
-            records=[SplitRecord("SYN-colon-0001", "colon", "test", 0.25, "aperio-xml")],
+            records=[SplitRecord("SYN-colon-0001", "colon", "test", 0.25, 0.25, "aperio-xml")],
             shown=[],
         )
     )
@@ -174,27 +172,44 @@ def test_a_lead_that_may_be_chance_beats_nothing(
     assert "does not beat" in report([worse, OTSU], [pair(*lows)])
 
 
-def test_the_comparison_says_images_draws_and_what_chance_does() -> None:
+def test_the_comparison_says_what_chance_does() -> None:
     unet = Row("unet", {"test": {"dice": 0.8}})
     text = " ".join(report([unet, OTSU], [pair(0.01, -0.1, None)]).split())
-    assert "100 resamples of 1 image, seed 1." in text
-    assert "0.1 or more of these 2 intervals would be expected to exclude 0." in text
+    assert (
+        "Where there is no difference, an interval of 95 % still leaves out 0 by chance once"
+        in text
+    )
+    assert "0.1 of the 2 intervals here would be expected to." in text
     assert "- **Dice holds**: U-Net above Otsu." in text
     assert "- **AJI holds**: no difference. - **AJI may be chance**: U-Net and Otsu." in text
     assert "- **PQ has too few images**: U-Net and Otsu." in text
     assert "hint" not in text
+    assert "**left out**" not in text
 
 
-def test_few_images_are_a_warning() -> None:
+def test_few_images_are_a_warning_about_the_scores_that_have_them() -> None:
     unet = Row("unet", {"test": {"dice": 0.8}})
     text = report([unet, OTSU], [pair(0.01, 0.01, 0.01, images=4)])
-    assert "> **Take “holds” as a hint only.** 4 images are too few" in text
+    assert "> **Take “holds” as a hint only.** Dice, AJI, PQ: 4 images are few" in text
+    mixed = pair(0.01, 0.01, 0.01)
+    few = Pair(mixed.first, mixed.second, {**mixed.found, "aji": Difference(3, 0.1, 0.05, 0.2, 3)})
+    text = report([unet, OTSU], [few])
+    assert "> **Take “holds” as a hint only.** AJI: 3 images are few" in text
+    assert text.count("hint only") == 1
+
+
+def test_that_images_are_left_out_is_explained() -> None:
+    unet = Row("unet", {"test": {"dice": 0.8}})
+    one = Difference(8, 0.1, 0.01, 0.2, 6, left_out=1)
+    text = report([unet, OTSU], [Pair(unet, OTSU, {"dice": one, "aji": None, "pq": None})])
+    assert "Such images are **left out** here" in text
 
 
 def test_of_one_image_there_is_no_interval_and_no_warning() -> None:
     unet = Row("unet", {"test": {"dice": 0.8}})
     text = report([unet, OTSU], [pair(None, None, None)])
     assert "### Differences, test, 1 image\n" in text
+    assert "by chance once" not in text
     assert "hint" not in text
 
 

@@ -37,6 +37,13 @@ def test_runs_are_read_by_name(tmp_path: Path) -> None:
     assert runs[0].table_rows() == [Row("unet", {"test": {"dice": 0.8}})]
 
 
+def test_a_run_whose_params_configure_the_bootstrap_has_its_intervals(tmp_path: Path) -> None:
+    params = [{"evaluate": {"bootstrap": 2000}}, {"intervals": {"seed": 1}}, {"evaluate": {}}, {}]
+    for name, given in zip("abcd", params, strict=True):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content(name=name, params=given)))
+    assert [run.resampled for run in read_references(tmp_path)] == [True, True, False, False]
+
+
 def test_without_a_folder_there_is_no_run(tmp_path: Path) -> None:
     assert read_references(tmp_path / "none") == []
 

@@ -80,7 +80,6 @@ def build(
                 "dataset": {"source": "synthetic"},
                 "tile": {"protocol": "archive"},
                 "train": {"backend": "tensorflow", "device": "auto"},
-                "intervals": {"resamples": 100, "seed": 1},
                 "report": {"overlays": 2},
             }
         ),
@@ -111,7 +110,7 @@ def build(
     write_records(
         folder / "data/splits.csv",
         [
-            SplitRecord(image, "colon", split, 0.25, "aperio-xml")
+            SplitRecord(image, "colon", split, 0.25, 0.25, "aperio-xml")
             for image, split in zip(ids, SPLITS, strict=True)
         ],
     )
@@ -280,8 +279,8 @@ def test_differences_organs_and_calibration_stand_in_the_report(project: Path) -
     assert f"| U-Net | Otsu | {holds} | {holds} | 0.0000 may be chance *(" in markdown
     assert "- **Dice holds**: U-Net above Otsu." in markdown
     assert "- **PQ may be chance**: U-Net and Otsu." in markdown
-    assert "100 resamples of 2 images, seed 1." in markdown
-    assert "**Take “holds” as a hint only.** 2 images are too few" in markdown
+    assert "0.15 of the 3 intervals here would be expected to." in markdown
+    assert "**Take “holds” as a hint only.** Dice, AJI, PQ: 2 images are few" in markdown
     assert "**U-Net scores above the baseline, but in PQ this may be chance**" in markdown
     assert "| colon | 1 | **0.571** | 0.551 |" in markdown
     assert "| U-Net | 0.031 | 0.031 |" in markdown
@@ -370,6 +369,14 @@ def test_a_kept_run_stands_in_the_report(project: Path) -> None:
     assert "| U-Net | here, `real-run` |" in markdown
     assert markdown.count("|  | kept run `real-run` |") == 6
     assert "those of the kept runs below can" in markdown
+    assert "percentile bootstrap" not in markdown
+    path = project / "metrics/reference/real-run.json"
+    earlier = json.loads(path.read_text())
+    earlier["params"]["intervals"] = {"resamples": 2000, "seed": 1}
+    write(path, earlier)
+    assert (
+        "A real run. Intervals of the earlier kind, the percentile bootstrap" in written(project)[0]
+    )
     assert "A real run. Protocol archive; Keras on tensorflow, 2 CPU cores; a.zip" in markdown
 
 
