@@ -17,7 +17,8 @@ from tests.repository import PACKAGES, Project, Smoke, copy_of_the_repository
 ROOT = Path(__file__).resolve().parents[1]
 
 # Tests that import Keras without `configure` would read the developer's own keras.json.
-os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras-")
+_KERAS_HOME = tempfile.TemporaryDirectory()
+os.environ["KERAS_HOME"] = _KERAS_HOME.name
 
 # Always the same examples: what fails does so on every run, and for everybody. More of them, new
 # ones each time: HYPOTHESIS_PROFILE=long.

@@ -142,8 +142,12 @@ def _parsed(change: str) -> tuple[str, Any]:
 def _keeping_comments() -> YAML:
     loader = YAML()
     loader.preserve_quotes = True
-    loader.width = 100
+    loader.width = 10_000  # no line is broken
     loader.indent(mapping=2, sequence=4, offset=2)
+    # It would leave the place of a null empty.
+    loader.representer.add_representer(
+        type(None), lambda made, _: made.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     return loader
 
 

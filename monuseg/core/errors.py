@@ -19,6 +19,8 @@ _SAID = {
     errno.EPERM: "permission denied; change the permissions of it or of its folder",
     errno.ENOENT: "no such file or folder; if a stage makes it, run `dvc repro`",
     errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+    errno.EEXIST: "a file, or a link to nothing, stands where a folder is needed; move it away",
+    errno.ENAMETOOLONG: "a name too long for its file system; shorten it",
     errno.EISDIR: "a folder stands where a file is needed; move it away",
     errno.EMFILE: "too many open files; raise the limit (`ulimit -n`) and run again",
     errno.ENFILE: "too many open files on this machine; end other programs and run again",
@@ -54,19 +56,19 @@ def explained(error: Exception) -> str:
         error: a `PipelineError`, which is such a line already, or an `OSError`.
     """
     if not isinstance(error, OSError) or error.errno is None or isinstance(error, OF_LIBRARIES):
-        return _line(str(error))
+        return one_line(str(error))
     said = _SAID.get(error.errno, error.strerror or str(error))
     file = (
         "a file that the system does not name"
         if error.filename is None
         else os.fsdecode(error.filename)
     )
-    return _line(f"{file}: {said}")
+    return one_line(f"{file}: {said}")
 
 
 def tell(text: str) -> None:
     """Print a line on standard error; whatever repeats others' words goes this way."""
-    print(_line(text), file=sys.stderr)
+    print(one_line(text), file=sys.stderr)
 
 
 def without_secrets(text: str) -> str:
@@ -74,7 +76,7 @@ def without_secrets(text: str) -> str:
     return _QUERY.sub(r"\1***", _LOGIN.sub("***@", text))
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """One line without secrets of addresses and without codes that a terminal obeys."""
     with suppress(FileNotFoundError):  # the current folder may be gone
         text = re.sub(rf"(?<![\w./-]){re.escape(f'{Path.cwd()}{os.sep}')}", "", text)

@@ -1,5 +1,6 @@
 """Writing files so that what stands under its final name is always whole."""
 
+import errno
 import hashlib
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from monuseg.core.errors import OF_WRITING, PipelineError
 from monuseg.core.supervision import stop_if_orphaned, uninterrupted
 from monuseg.core.turn import UNFINISHED, prefix
+
+OLD = ".old"  # what is replaced; no longer than any name, and no output's
 
 
 @contextmanager
@@ -52,6 +55,7 @@ def replacing_all(*paths: Path) -> Iterator[list[Path]]:
 
     Raises:
         PipelineError: one of `paths` is a link to a folder.
+        IsADirectoryError: a folder stands where a file was made; it is not removed.
     """
     temporaries: dict[Path, Path] = {}  # by place
     with ExitStack() as stack:
@@ -66,10 +70,13 @@ def replacing_all(*paths: Path) -> Iterator[list[Path]]:
             yield list(temporaries.values())
             stop_if_orphaned()
             with uninterrupted():
+                for place, temporary in temporaries.items():
+                    if place.is_dir() and temporary.is_file():
+                        raise IsADirectoryError(errno.EISDIR, "a folder", str(temporary))
                 # All are aside before the first one takes its place.
                 for place, temporary in temporaries.items():
                     if place.exists():
-                        place.rename(temporary.with_name(f"{place.name}.old"))
+                        place.rename(temporary.with_name(OLD))
                 for place, temporary in temporaries.items():
                     temporary.rename(place)
         except OSError as error:

@@ -49,7 +49,8 @@ def exclusive(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         except (FileNotFoundError, FileExistsError, Timeout) as error:
             # Else the holder before is removing its folder, and the next attempt finds none.
             with suppress(FileNotFoundError, NotADirectoryError):
-                if path.parent.exists() and not path.parent.is_dir():
+                above = [one for one in path.parents if not one.is_dir()]
+                if any(one.is_file() or one.is_symlink() for one in above):  # to nothing
                     raise
                 holder = path.read_text(encoding="utf-8", errors="replace").strip()
                 if patience >= 0:

@@ -126,8 +126,8 @@ def parse_yaml(text: str) -> Any:
                     raise _AliasError(event)
         with warnings.catch_warnings(action="ignore"):  # of numbers that YAML 1.1 reads otherwise
             return _reader().load(text)
-    # What ruamel.yaml lets through: numbers and dates that are none, and nesting without end.
-    except (ValueError, LookupError, RecursionError) as error:
+    # What ruamel.yaml lets through: numbers, dates and keys that are none, and nesting without end.
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise YAMLError(str(error)) from error
 
 

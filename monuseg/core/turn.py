@@ -13,7 +13,7 @@ from monuseg.core.errors import tell
 from monuseg.core.locks import LockedError, exclusive
 from monuseg.core.paths import DATA, METRICS, PARAMS, SCRATCH
 
-LOCKS = SCRATCH / "locks"  # beside the data
+LOCKS = SCRATCH / "locks"  # see `_folder_of_locks`
 OPTIONS = ("debug",)  # arguments that do not tell what a stage works on
 
 UNFINISHED = ".writing-"  # how the names of temporary folders begin
@@ -51,9 +51,8 @@ def turn_of(stage: str | None) -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
-        # Where they really lie: clones may link to the same ones, and take turns there. In order,
-        # lest two wait for each other.
-        for folder in sorted({root.resolve().parent for root in (DATA, METRICS)}):
+        # In order, lest two wait for each other.
+        for folder in sorted({_folder_of_locks(root.resolve()) for root in (DATA, METRICS)}):
             lock = folder / LOCKS / f"{stage}.lock"
             try:
                 stack.enter_context(exclusive(lock, patience=SAID_AFTER))
@@ -66,6 +65,12 @@ def turn_of(stage: str | None) -> Iterator[None]:
             yield
         finally:
             _stage = None
+
+
+def _folder_of_locks(root: Path) -> Path:
+    """Beside what clones may link to, where they take turns; in it if it is a disk of its own."""
+    above = root.parent
+    return above if os.access(above, os.W_OK) or (above / LOCKS).is_dir() else root
 
 
 def prefix() -> str:

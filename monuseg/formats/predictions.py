@@ -1,6 +1,5 @@
 """The format of a predictions folder: one float16 array per image, and its channels' names."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def read_output(folder: Path) -> Output:
         raise PipelineError(
             f"{path} is missing; run the stage that predicts {folder.name!r} first"
         ) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not UTF-8, or no JSON
         raise PipelineError(f"{path} is not valid JSON ({error}); {_remedy(folder)}") from error
     match content:
         case {"classes": [str(first), *rest], "probabilities": bool(probabilities)} if (

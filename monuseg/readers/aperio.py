@@ -50,7 +50,7 @@ class AperioTarget(RegionsTarget):
             outline,
             self.layer_name,
             self.shape(),
-            negative=self.attributes.get("NegativeROA", "").strip() == "1",
+            negative=self.attributes.get("NegativeROA", "").strip().lower() in ("1", "true"),
         )
 
 
@@ -63,7 +63,7 @@ def stated_resolution(content: bytes) -> float | None:
     root = _Root()
     try:
         feed(content, root, name="")
-        stated = float(root.attributes.get(RESOLUTION_ATTRIBUTE, ""))
+        stated = float(root.attributes.get(RESOLUTION_ATTRIBUTE, "").replace(",", "."))
     except (PipelineError, ValueError):
         return None
     return stated if math.isfinite(stated) and stated > 0 else None

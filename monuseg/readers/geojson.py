@@ -25,6 +25,9 @@ from monuseg.readers.regions import (
 
 # Parts of one nucleus; some programs write all nuclei of a class as one object.
 PARTS_MAX = 10
+# Objects and lists in a file; each takes 100 bytes or so of memory. The densest image that is
+# allowed has 13 million, if outlines have 100 vertices and QuPath lists 100 measurements a nucleus.
+VALUES_MAX = 20_000_000
 # QuPath's objects that are no nuclei.
 NO_NUCLEI = {"tile": "tile", "tmacore": "TMA core", "root": "root"}
 # No set: a damaged file may have a list there, which a set cannot look for.
@@ -64,8 +67,10 @@ def loaded(content: bytes, *, name: str) -> Any:
     """The JSON of a file, if it is GeoJSON at its top level.
 
     Raises:
-        PipelineError: it is not.
+        PipelineError: it is not, or holds more than any annotation does.
     """
+    values = content.count(b"{") + content.count(b"[")
+    require_at_most(values, VALUES_MAX, "objects and lists", place=name, program="QuPath")
     try:
         found = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
     except UnicodeDecodeError as error:

@@ -27,7 +27,7 @@ def as_ground_truth(
     """Decide what the numbers of a ground-truth image mean, by how they lie.
 
     - One number beside 0: a binary mask. It is an instance only where it has more than 8 bits, is
-      not the largest number, nor 255, and is connected: a label map with one nucleus.
+      not the largest number, nor 255, and is one area: a label map with one nucleus.
     - Several numbers beside 0: instances, if at least three quarters of the numbers are each one
       connected area (80 % of its pixels) that touches itself more than it touches others. Classes
       are many areas each; soft and smoothed edges are thin lines of many greys.
@@ -54,7 +54,7 @@ def as_ground_truth(
         raise PipelineError(f"{name}: more than {LABELS_MAX} instances; cut it into smaller images")
     dense = (np.searchsorted(numbers, values) + int(numbers[0] > 0)).astype(np.uint16)
     wide = values.dtype.itemsize > 1
-    connected, calm = _layout(dense, instances)
+    connected, calm = _layout(dense, instances, CONNECTED_MIN if instances > 1 else 1)
     if instances > 1:
         if np.mean(connected & calm) < INSTANCES_MIN:
             raise PipelineError(f"{name}: {_neither(values, numbers, connected, calm)}")
@@ -66,12 +66,12 @@ def as_ground_truth(
 
 
 def _layout(
-    dense: npt.NDArray[np.uint16], instances: int
+    dense: npt.NDArray[np.uint16], instances: int, least: float
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Of each number 1..n: whether it is one connected area, and touches itself more than others.
 
-    Areas are connected by edges or corners. Touching is counted in pairs of pixels with a common
-    edge; pairs with the background do not count.
+    Areas are connected by edges or corners, and at least so much of a number must be. Touching is
+    counted in pairs of pixels with a common edge; pairs with the background do not count.
     """
     areas = label(dense, connectivity=2)
     sizes = np.bincount(areas.ravel())
@@ -86,7 +86,7 @@ def _layout(
             differ = (one != next_to) & (one > 0) & (next_to > 0)
             foreign += 2 * np.bincount(side[differ], minlength=instances + 1)
     totals = np.bincount(dense.ravel(), minlength=instances + 1)
-    return (largest >= CONNECTED_MIN * totals)[1:], (own >= foreign)[1:]
+    return (largest >= least * totals)[1:], (own >= foreign)[1:]
 
 
 def _neither(

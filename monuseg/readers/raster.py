@@ -14,13 +14,13 @@ from tokenize import TokenError
 import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import PIXELS_MAX
 from monuseg.readers import tifs
 from monuseg.readers.decoding import DAMAGE, quiet
-from monuseg.readers.instances import Kind, as_ground_truth
+from monuseg.readers.instances import FOREGROUND, Kind, as_ground_truth
 
 # That many pixels at 8 bits in four channels, with room for a header.
 BYTES_MAX = 1 << 29
@@ -44,7 +44,6 @@ SCAN, SCANS_MAX = b"\xff\xda", 32
 PNG_BIT_DEPTH = 24  # position of the byte in the file
 UPRIGHT = 1  # orientation
 OPAQUE = 255
-FOREGROUND = 255
 KINDS = {
     "1": "black and white",
     "L": "greyscale",
@@ -290,11 +289,20 @@ def _decoded_tif(content: bytes, name: str) -> _Decoded:
     page = tifs.image_page(content, name=name)
     compression = tifs.require_readable(page, name=name)
     _check_size(tifs.number(page, tifs.WIDTH), tifs.number(page, tifs.HEIGHT), name)
+    tifs.require_close_tiles(page)
+    bits = tifs.number(page, tifs.BITS, 1)
     if compression in tifs.SEGMENTED:
         _check_orientation(tifs.number(page, tifs.ORIENTATION, UPRIGHT), name)
         image = tifs.decode_segments(content, page)
     else:
-        with Image.open(io.BytesIO(content), formats=["TIFF"]) as image:
+        try:
+            image = Image.open(io.BytesIO(content), formats=["TIFF"])
+        except UnidentifiedImageError as error:
+            raise PipelineError(
+                f"{name}: a TIF with {bits}-bit numbers of a kind that is not read; "
+                "save it with 8 or 16 bits per channel"
+            ) from error
+        with image:
             _check(image, name)
             samples = tifs.number(page, tifs.SAMPLES, 1)
             if samples != len(image.getbands()):
@@ -302,7 +310,6 @@ def _decoded_tif(content: bytes, name: str) -> _Decoded:
                     f"{name}: {samples} channels, some of unknown meaning; save it without those"
                 )
             image.load()
-    bits = tifs.number(page, tifs.BITS, 1)
     unsigned = tifs.number(page, tifs.SAMPLE_FORMAT, 1) == 1
     return _Decoded(image, bits, tifs.LOSSY.get(compression, ""), unsigned)
 

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -32,7 +33,7 @@ SQUARE = 0.01
 
 MAGNIFICATIONS = frozenset({1.25, 2, 2.5, 4, 5, 10, 15, 16, 20, 25, 40, 50, 60, 63, 80, 100})
 APERIO_MPP = re.compile(r"(?:^|[|;\s])MPP\s*=\s*(\d+(?:[.,]\d+)?)")
-IMAGEJ_UNIT = re.compile(r"^unit=(.+?)\s*$", re.MULTILINE)
+IMAGEJ_UNIT = re.compile(r"^unit=(.+)$", re.MULTILINE)
 RESOLUTIONS, RESOLUTION_UNIT = (282, 283), 296  # tags of TIF
 INCH, CENTIMETRE = 2, 3  # values of RESOLUTION_UNIT
 UM_PER_INCH = 25_400.0
@@ -144,6 +145,8 @@ def _shown(one: Stated) -> str:
 
 def _of_tif(page: ImageFileDirectory_v2) -> list[Stated]:
     description = str(page.get(tifs.DESCRIPTION, ""))
+    with suppress(UnicodeError):  # Pillow takes UTF-8, which OME-XML is in, for Latin-1
+        description = description.encode("latin-1").decode()
     found = [
         Stated(float(stated.replace(",", ".")), APERIO)
         for stated in APERIO_MPP.findall(description)[:1]
@@ -182,9 +185,8 @@ def _of_density(x: float, y: float, unit: float) -> list[Stated]:
     """What pixels per `unit` (um) along both axes state, if a microscope may have made them."""
     if not (x > 0 and y > 0):
         return []
-    stated = _stated(unit / x, unit / y, TIFF_TAGS)
-    sides = (unit / x, unit / y)
-    return [stated] if any(map(_plausible, sides)) else []
+    sides = unit / x, unit / y
+    return [_stated(*sides, TIFF_TAGS)] if any(map(_plausible, sides)) else []
 
 
 def _stated(x: float, y: float, source: str) -> Stated:
@@ -194,5 +196,5 @@ def _stated(x: float, y: float, source: str) -> Stated:
 def _um(unit: str) -> float:
     """Micrometres in a unit of length, or 0 for what is none, as "pixel"."""
     # Both signs of micro, and how ImageJ escapes one.
-    plain = unit.replace("\\u00B5", "u").replace("\xb5", "u").replace("\u03bc", "u")
+    plain = unit.strip().replace("\\u00B5", "u").replace("\xb5", "u").replace("\u03bc", "u")
     return UM_PER_UNIT.get(plain, 0.0)

@@ -13,6 +13,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2
 
 from monuseg.core.errors import PipelineError
+from monuseg.formats.images import PIXELS_MAX
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 # A pyramid of ten levels with its label, overview and thumbnail has 13.
@@ -122,6 +123,22 @@ def require_readable(page: ImageFileDirectory_v2, *, name: str) -> int:
             "save it with LZW, Deflate or none"
         )
     return compression
+
+
+def require_close_tiles(page: ImageFileDirectory_v2) -> None:
+    """Refuse tiles that mostly lie outside the image, as decoding them takes time all the same.
+
+    Raises:
+        ValueError: they do.
+    """
+    if TILE_WIDTH not in page:
+        return
+    area = 1
+    for size, of_tile in ((WIDTH, TILE_WIDTH), (HEIGHT, TILE_HEIGHT)):
+        across = number(page, of_tile)
+        area *= -(-number(page, size) // across) * across
+    if area > 2 * PIXELS_MAX:
+        raise ValueError(f"tiles of {area} pixels in all")
 
 
 def decode_segments(content: bytes, page: ImageFileDirectory_v2) -> Image.Image:

@@ -7,6 +7,7 @@ it. An image that cannot be segmented does not keep the others from it.
 """
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -16,8 +17,8 @@ import pandas as pd
 from skimage.measure import regionprops_table
 from tqdm import tqdm
 
-from monuseg.core.errors import PipelineError, explained, tell
-from monuseg.core.files import replacing
+from monuseg.core.errors import PipelineError, explained, one_line, tell
+from monuseg.core.files import replacing, replacing_all
 from monuseg.formats.images import RGB, Labels, write_labels
 from monuseg.formats.paths import MODELS, PREDICTIONS
 from monuseg.formats.scale import scale_of
@@ -26,6 +27,7 @@ from monuseg.inference.sliding_window import Forward
 from monuseg.inference.stain import NORMALISATIONS
 from monuseg.inference.views import predict_augmented
 from monuseg.models.shared import backend
+from monuseg.models.shared.registry import architecture
 from monuseg.nuclei.chosen import read_chosen
 from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
 from monuseg.readers.raster import decode_rgb
@@ -40,6 +42,8 @@ from monuseg.segment.inputs import (
 )
 
 SUMMARY = "segment.csv"
+# Errors of one result, not of the disk or of the output folder.
+OF_ONE = (errno.ENAMETOOLONG, errno.EISDIR)
 # From an image and its micrometres per pixel.
 Segment = Callable[[RGB, float], Labels]
 
@@ -48,22 +52,22 @@ def main(arguments: argparse.Namespace) -> None:
     """Write the nuclei of each image.
 
     Raises:
-        PipelineError: the model was not trained or evaluated, `--um-per-pixel` is none, two images
-            have the same name, or, after all others were written, an image failed.
+        PipelineError: the model is unknown, not trained or not evaluated, `--um-per-pixel` is none,
+            two images have the same name, or, after all others were written, an image failed.
     """
     if arguments.um_per_pixel is not None:
         require_plausible(arguments.um_per_pixel, name="--um-per-pixel")
+    divisor = architecture(arguments.model).divisor
     paths = images_of(arguments.images, arguments.output)
     settings, _ = read_chosen(PREDICTIONS, arguments.model)
     params = PredictParams.load()
     backend.configure(params, seed=0)
     # Only now, since these import Keras, and Keras reads its backend when it is imported.
     from monuseg.inference.forward import forward_of
-    from monuseg.models.shared import registry, store
+    from monuseg.models.shared import store
 
     model, card = store.load(MODELS, arguments.model)
     forward = forward_of(model, card.scaling)
-    divisor = registry.architecture(card.model).divisor
 
     def labels_of(image: RGB, um_per_pixel: float) -> Labels:
         return segment(
@@ -117,7 +121,10 @@ def segment_all(
     finally:  # of an interrupted run, too, it says what was done
         with replacing(output / SUMMARY) as temporary:
             pd.DataFrame([asdict(one) for one in outcomes], dtype=object).to_csv(
-                temporary, index=False, lineterminator="\n"
+                temporary,
+                index=False,
+                lineterminator="\n",
+                errors="backslashreplace",  # names that are no UTF-8
             )
     failed = [one.image for one in outcomes if one.error]
     if failed:
@@ -140,11 +147,17 @@ def _segmented(
     except PipelineError as error:
         return _failed(outcome, PipelineError(f"{path}: {error}"))
     table = nuclei_table(labels, um_per_pixel)
-    with replacing(output / f"{path.stem}{LABELS_SUFFIX}") as temporary:
-        write_labels(temporary, labels)
-    with replacing(output / f"{path.stem}{TABLE_SUFFIX}") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.2f")
-    tqdm.write(f"{path}: {len(table)} nuclei at {um_per_pixel:g} um per pixel ({outcome.source})")
+    places = (output / f"{path.stem}{suffix}" for suffix in (LABELS_SUFFIX, TABLE_SUFFIX))
+    try:
+        with replacing_all(*places) as [labels_file, table_file]:
+            write_labels(labels_file, labels)
+            table.to_csv(table_file, index=False, lineterminator="\n", float_format="%.2f")
+    except OSError as error:
+        if error.errno not in OF_ONE:
+            raise
+        return _failed(outcome, error)
+    said = f"{len(table)} nuclei at {um_per_pixel:g} um per pixel ({outcome.source})"
+    tqdm.write(one_line(f"{path}: {said}"))
     return replace(outcome, nuclei=len(table))
 
 

@@ -54,6 +54,7 @@ def images_of(named: Sequence[Path], output: Path) -> list[Path]:
     paths: dict[Path, None] = {}
     for path in named:
         paths |= dict.fromkeys(_images_in(path) if path.is_dir() else [path])
+    places = {path.parent.resolve() / path.name for path in paths}
     first: dict[str, Path] = {}
     for path in paths:
         # As file systems compare names that ignore case or composition.
@@ -63,7 +64,7 @@ def images_of(named: Sequence[Path], output: Path) -> list[Path]:
                 f"{other} and {path} have the same name, so that their results would replace each "
                 "other; rename one, or segment them into separate folders"
             )
-        if output / f"{path.stem}{LABELS_SUFFIX}" in paths:
+        if output.resolve() / f"{path.stem}{LABELS_SUFFIX}" in places:
             raise PipelineError(
                 f"{output / path.stem}{LABELS_SUFFIX} is among the images, but the result of "
                 f"{path} would replace it; give another --output"

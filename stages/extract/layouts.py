@@ -159,11 +159,11 @@ def recognise(members: Sequence[Member], annotations: str | None = None) -> Layo
     for member in candidates:
         paired[_annotation_key(member.path, images)].append(member)
     _require_pairs(found, paired, layout)
-    chosen = {key: _one_annotation(paired[key], annotations, layout) for key in found}
+    chosen = {key: _one_annotation(found[key], paired[key], annotations, layout) for key in found}
     for key, image in found.items():
         part = _part_of(image)
         annotated = _stated_part(chosen[key])
-        if annotated not in (None, _stated_part(image) or annotated):
+        if annotated not in (None, part):
             raise PipelineError(
                 f"{image} is for {part}, its annotation {chosen[key]} for {annotated}; "
                 "put both into one part, or rename one"
@@ -302,7 +302,9 @@ def _looks_like_a_mask(member: Member) -> bool:
     return True
 
 
-def _one_annotation(claimed: list[Member], pattern: str | None, layout: Layout) -> Member:
+def _one_annotation(
+    image: Member, claimed: list[Member], pattern: str | None, layout: Layout
+) -> Member:
     left = _without(claimed, _weaker(claimed), "an image has another annotation", layout)
     if pattern:
         others = [member for member in left if not _matches(member.path, pattern)]
@@ -314,7 +316,7 @@ def _one_annotation(claimed: list[Member], pattern: str | None, layout: Layout) 
         left = _without(left, _variants(left), f"{BEST_MASKS} beside it counts", layout)
     if len(left) > 1:
         raise PipelineError(
-            f"two annotations for id {left[0].path.stem}: {left[0]} and {left[1]}; "
+            f"two annotations for id {image.path.stem}: {left[0]} and {left[1]}; "
             + _choice(left[0].path, left[1].path, pattern)
         )
     return left[0]
@@ -324,7 +326,8 @@ def _without(
     members: Iterable[Member], dropped: Sequence[Member], reason: str, layout: Layout
 ) -> list[Member]:
     layout.ignored.extend(Ignored(member, reason) for member in dropped)
-    return [member for member in members if member not in dropped]
+    gone = set(dropped)
+    return [member for member in members if member not in gone]
 
 
 def _weaker(claimed: Sequence[Member]) -> list[Member]:
@@ -353,7 +356,7 @@ def _choice(first: PurePosixPath, second: PurePosixPath, pattern: str | None) ->
     own = [part for part in first.parent.parts if part not in second.parent.parts]
     if own:
         example = f"*/{own[0]}/*"
-    elif first.suffix != second.suffix:
+    elif first.suffix.lower() != second.suffix.lower():
         example = f"*{first.suffix}"
     else:
         return "remove one, or the archive that holds it from params.yaml"

@@ -112,10 +112,10 @@ class _Writer:
         )
         if remark:
             self.disagreements.append(f"{files.id}: {remark}")
-        patient = told.patient or patient_of(files.id) or files.slide or files.id
+        patient = told.patient or _patient_by_name(files) or files.id
         return ImageRecord(
             id=files.id,
-            organ=organ_of(files.id) or told.organ or UNKNOWN_ORGAN,
+            organ=told.organ or organ_of(files.id) or UNKNOWN_ORGAN,
             patient=patient.upper(),
             part=files.part,
             um_per_pixel=resolution.um_per_pixel,
@@ -157,6 +157,10 @@ class _Writer:
             raise PipelineError(f"{first} and {member} have the same pixels; remove one")
 
 
+def _patient_by_name(files: ImageFiles) -> str | None:
+    return patient_of(files.id) or files.slide
+
+
 def _write_ignored(path: Path, ignored: Sequence[Ignored]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -184,12 +188,31 @@ def _remarks(layout: Layout, told: Mapping[str, Told]) -> list[str]:
     strangers = [key for key in told if key not in keys]
     if strangers:
         lines.append(f"organs.csv names {len(strangers)} id(s) of no image: {shown(strangers)}")
+    apart = _without_patient(layout.images, told)
+    if apart:
+        lines.append(
+            f"{len(apart)} image(s) count as another patient's than those of the same slide or "
+            f"barcode whose patient organs.csv names; name theirs too: {shown(apart)}"
+        )
     renamed = [files.id for files in layout.images if files.id != files.image.path.stem]
     if renamed:
         lines.append(
             f"{len(renamed)} tile(s) of QuPath have ids without [ ] = and ,: {shown(renamed)}"
         )
     return lines
+
+
+def _without_patient(images: Sequence[ImageFiles], told: Mapping[str, Told]) -> list[str]:
+    """Ids without a patient in organs.csv, which names one for others of their slide."""
+    renamed: set[str | None] = set()
+    silent = {}
+    for files in images:
+        named, known = told.get(key_of(files.id), Told()).patient, _patient_by_name(files)
+        if not named:
+            silent[files.id] = known
+        elif known and named.upper() != known.upper():
+            renamed.add(known)
+    return [image_id for image_id, known in silent.items() if known in renamed]
 
 
 def _remarks_on(records: Sequence[ImageRecord]) -> list[str]:

@@ -41,9 +41,9 @@ def read_tables(tables: Sequence[Member]) -> tuple[dict[str, Told], list[str]]:
         What is said of each id, by `key_of` it; and other columns, which are not used.
 
     Raises:
-        PipelineError: a table is no CSV in UTF-8, lacks its columns, has a row that is longer than
-            its first, a character that does not print or a number that is none, or contradicts
-            what was said of the same image before.
+        PipelineError: a table is no CSV in UTF-8, lacks its columns or has one twice, has a row
+            that is longer than its first or names no id, a character that does not print or a
+            number that is none, or contradicts what was said of the same image before.
     """
     cells: dict[str, dict[str, str]] = {}
     told: dict[str, Told] = {}
@@ -87,6 +87,9 @@ def _read(table: Member) -> tuple[list[tuple[str, dict[str, str]]], Sequence[str
             f"{table}: expected the columns id,organ (or patient, um_per_pixel); found {names}; "
             "name them in its first line"
         )
+    twice = [name for name in (ID, *TOLD) if names.count(name) > 1]
+    if twice:
+        raise PipelineError(f"{table}: has the column {twice[0]!r} twice; remove one")
     found = []
     for row in rows:
         if None in row:
@@ -97,14 +100,19 @@ def _read(table: Member) -> tuple[list[tuple[str, dict[str, str]]], Sequence[str
         cells = {name: _cleaned(row.get(name) or "", table) for name in (ID, *TOLD)}
         cells[ORGAN] = cells[ORGAN].lower()
         image_id = cells.pop(ID)
+        said = {name: cell for name, cell in cells.items() if cell}
         if image_id:
-            found.append((image_id, {name: cell for name, cell in cells.items() if cell}))
+            found.append((image_id, said))
+        elif said:
+            raise PipelineError(
+                f"{table}: a row says {said} of no id; name its image, or remove it"
+            )
     return found, names
 
 
 def _cleaned(cell: str, table: Member) -> str:
-    """A cell with its white space, line ends among it, as single spaces."""
-    words = " ".join(cell.split())
+    """A cell in composed form, with its white space, line ends among it, as single spaces."""
+    words = unicodedata.normalize("NFC", " ".join(cell.split()))
     if not words.isprintable():
         raise PipelineError(f"{table}: {words!r} has characters that do not print; remove them")
     return words

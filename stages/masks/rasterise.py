@@ -223,6 +223,11 @@ def rasterise(
     return labels, without_pixels
 
 
+def area_max(height: int, width: int) -> int:
+    """How many pixels of regions may be looked at in an image."""
+    return OVERLAP_MAX * max(height * width, SMALL_IMAGE)
+
+
 def require_bounded(regions: Sequence[Rings], height: int, width: int) -> None:
     """Refuse outlines that would take very long to paint.
 
@@ -238,7 +243,7 @@ def require_bounded(regions: Sequence[Rings], height: int, width: int) -> None:
         area += float(np.prod(box.max(axis=0) - box.min(axis=0)))
     if length > OUTLINES_MAX:
         found = f"outlines of more than {OUTLINES_MAX} pixels in all"
-    elif area > OVERLAP_MAX * max(height * width, SMALL_IMAGE):
+    elif area > area_max(height, width):
         found = f"regions that cover the image more than {OVERLAP_MAX} times"
     else:
         return

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from monuseg.core.errors import PipelineError
 from monuseg.readers.regions import AREAS, POLYGON, RECTANGLE, Region
 from stages.masks.params import Rasterisation
-from stages.masks.rasterise import Rings, among, places, require_bounded
+from stages.masks.rasterise import Rings, among, area_max, places, require_bounded
 
 OTHER_LAYER = "dropped: its layer is not among masks.layers"
 BOX = "dropped: a rectangle, so a region of interest or a box and no outline"
@@ -35,7 +35,7 @@ CELL = 16  # pixels along each side of the cells in which middles are counted at
 LARGEST = 0.5  # share of the image
 # A small image may be cut out round one nucleus.
 SMALL_IMAGE = 10_000  # pixels
-# Bounds on time; that of comparing boxes, and that of comparing pixels.
+# Bounds on time; that of comparing boxes, and that of comparing pixels (see `area_max` too).
 BOXES_MAX = 10_000_000_000
 OVERLAPS_MAX = 200_000
 
@@ -75,6 +75,12 @@ class _Image:
         outlines = [np.concatenate(self.rings(index)) for index in indices]
         boxes = [(outline.min(axis=0), outline.max(axis=0)) for outline in outlines]
         return np.array(boxes, np.float64).reshape(-1, 2, 2)
+
+    def areas(self, boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(n,) pixels of the image that a box may have at most."""
+        sides = np.diff(np.clip(boxes, 0, (self.width, self.height)), axis=1)[:, 0] + 1
+        areas: npt.NDArray[np.float64] = sides.prod(axis=1)
+        return areas
 
 
 def assign(
@@ -150,7 +156,7 @@ def _regions_of_interest(
     )
     near = sums[right, bottom] - sums[left, bottom] - sums[right, top] + sums[left, top]
     found = []
-    for position in np.flatnonzero(near > HELD):
+    for position in np.flatnonzero(near >= HELD + inside):
         pixels = image.places(candidates[position])
         ends = [np.searchsorted(all_places, pixels, side) for side in ("left", "right")]
         itself = bool(inside[position]) and middle_places[position] in pixels
@@ -165,8 +171,7 @@ def _require_smaller_than_the_image(
     size = image.height * image.width
     if size < SMALL_IMAGE:
         return
-    sides = np.diff(np.clip(boxes, 0, (image.width, image.height)), axis=1)[:, 0] + 1
-    for position in np.flatnonzero(sides.prod(axis=1) > LARGEST * size):
+    for position in np.flatnonzero(image.areas(boxes) > LARGEST * size):
         region = image.regions[nuclei[position]]
         share = len(image.places(nuclei[position])) / size
         if share > LARGEST:
@@ -190,14 +195,17 @@ def _cuts(
     if not negatives:
         return {}
     overlaps: dict[int, list[tuple[int, bool]]] = {negative: [] for negative in negatives}
-    lows, highs = image.boxes(negatives).transpose(1, 0, 2)
-    compared = 0
+    holes = image.boxes(negatives)
+    areas = image.areas(holes)
+    lows, highs = holes.transpose(1, 0, 2)
+    compared, area = 0, 0.0
     for nucleus, (low, high) in zip(nuclei, boxes, strict=True):
         near = np.flatnonzero(((lows <= high) & (highs >= low)).all(axis=1))
         if len(near) == 0:
             continue
         compared += len(near)
-        if compared > OVERLAPS_MAX:
+        area += areas[near].sum()
+        if compared > OVERLAPS_MAX or area > area_max(image.height, image.width):
             raise too_many
         pixels = image.places(nucleus)
         for position in near:

@@ -26,8 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
     manifest = read_records(RAW / "manifest.csv", ImageRecord)
     records = split_images(manifest, params)
     used = {record.id for record in records}
-    for remark in remarks([record for record in manifest if record.id in used]):
-        tell(remark)
+    said = remarks([record for record in manifest if record.id in used])
     splits = get_args(Split)
     summary = []
     with replacing_all(SPLITS, *(TILES / split for split in splits)) as (table, *folders):
@@ -47,28 +46,33 @@ def main(arguments: argparse.Namespace) -> None:
                 rows = [row for image in written for row in image.rows]
                 index = pd.DataFrame(rows, columns=COLUMNS)
                 index.to_csv(folder / INDEX, index=False, lineterminator="\n")
-            _tell_rescaled(members, written)
+            said += _remarks_on_rescaled(members, written)
             summary.append(f"{split}: {len(members)} images, {len(rows)} tiles")
         write_records(table, records)
+    # Only now, so that an error stands alone.
+    for remark in said:
+        tell(remark)
     print("\n".join(summary))
 
 
-def _tell_rescaled(records: Sequence[SplitRecord], written: Sequence[Tiled]) -> None:
-    """Say how many images were rescaled and from what, and which lost nuclei by it."""
+def _remarks_on_rescaled(records: Sequence[SplitRecord], written: Sequence[Tiled]) -> list[str]:
+    """How many images were rescaled and from what, and which lost nuclei by it."""
+    said = []
     changed = [record for record in records if record.scale != 1]
     if changed:
         values = Counter(f"{record.um_per_pixel:.2g}" for record in changed)
-        tell(
+        said.append(
             f"{changed[0].split}: {len(changed)} of {len(records)} images rescaled to "
             f"{changed[0].tiled_um_per_pixel:g} um per pixel, from "
             + ", ".join(f"{value} ({values[value]})" for value in sorted(values))
         )
     for record, image in zip(records, written, strict=True):
         if image.vanished:
-            tell(
+            said.append(
                 f"{record.id}: {image.vanished} of {image.nuclei} nuclei are too small for a pixel "
                 f"at {record.tiled_um_per_pixel:g} um per pixel, and missing in the tiles"
             )
+    return said
 
 
 if __name__ == "__main__":

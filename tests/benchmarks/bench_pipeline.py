@@ -36,7 +36,7 @@ def slide() -> Slide:
 
 @pytest.fixture(scope="module")
 def labels(slide: Slide) -> np.ndarray:
-    return rasterise(slide.outlines, SIDE, SIDE, "official")[0]
+    return rasterise([[one] for one in slide.outlines], SIDE, SIDE, "official")[0]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_draw_a_slide(benchmark: Benchmark) -> None:
 
 @pytest.mark.parametrize("rasterisation", ["official", "center"])
 def test_rasterise_an_image(benchmark: Benchmark, slide: Slide, rasterisation: Any) -> None:
-    benchmark(rasterise, slide.outlines, SIDE, SIDE, rasterisation)
+    benchmark(rasterise, [[one] for one in slide.outlines], SIDE, SIDE, rasterisation)
 
 
 def test_baseline_of_an_image(benchmark: Benchmark, slide: Slide) -> None:

@@ -85,7 +85,6 @@ def archives() -> list[bytes]:
         pack({"TCGA-A.tif": image, "TCGA-A.xml": xml}),
         pack(official | table | litter),
         pack(masks),
-        pack(instances),
         pack({"train/e.tif": image, "train/e.geojson": GEOJSON}),
         pack(instances),
         pack({"a\\": b"", "a\\b.tif": image, "a\\b.xml": annotations()[0]}, zipfile.ZIP_STORED),

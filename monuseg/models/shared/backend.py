@@ -45,9 +45,9 @@ _COMPUTING = re.compile(
 )
 # But these say where it runs, how much memory it takes, what it keeps for later, or what it logs.
 _HARMLESS = re.compile(
-    rf"{ONEDNN}=1|TF_USE_LEGACY_KERAS=.*|XLA_PYTHON_CLIENT_.*"
+    rf"{ONEDNN}=1|TF_USE_LEGACY_KERAS=.*|XLA_(?:PYTHON_)?CLIENT_.*"
     r"|XLA_FLAGS=\s*(?:--xla_(?:dump_\w+|gpu_cuda_data_dir)=\S+\s*)*"
-    r"|JAX_(?:PLATFORMS|PLATFORM_NAME|CUDA_VISIBLE_DEVICES|LOG|DEBUG_LOG|TRACEBACK|\w*_CACHE).*"
+    r"|JAX_(?:PLATFORMS|PLATFORM_NAME|\w+_VISIBLE_DEVICES|LOG|DEBUG_LOG|TRACEBACK|\w*_CACHE).*"
     r"|(?:ONEDNN|DNNL)_(?:VERBOSE|JIT_|PRIMITIVE_CACHE).*",
     re.DOTALL,
 )

@@ -81,20 +81,26 @@ def load(folder: Path, name: str) -> tuple[Any, Card]:
     """Load the Keras model with its trained weights, and its card.
 
     Raises:
-        PipelineError: a file is missing, or the two do not fit together.
+        PipelineError: a file is missing or damaged, or the two do not fit together.
     """
     card_file = folder / f"{name}.json"
     weights = folder / f"{name}.weights.h5"
     for file in (card_file, weights):
         if not file.is_file():
             raise PipelineError(f"{file} is missing; run `dvc repro train@{name}`")
-    card = Card(**read_json(card_file))
-    model = build(card)
+    remedy = f"delete both and run `dvc repro train@{name}`"
+    try:
+        card = Card(**read_json(card_file))
+        model = build(card)
+    except (ValueError, TypeError) as error:  # ValueError: also of what is no JSON
+        raise PipelineError(
+            f"{card_file}: not as stage train writes it ({error}); {remedy}"
+        ) from error
     try:
         with warnings.catch_warnings():
             # Keras only warns if it finds no weights for a layer, which then stays untrained.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(weights)
     except (ValueError, OSError, UserWarning) as error:
-        raise PipelineError(f"{weights} does not fit {card_file}: {error}") from error
+        raise PipelineError(f"{weights} does not fit {card_file}: {error}; {remedy}") from error
     return model, card

@@ -264,8 +264,9 @@ class _Transfer:
                     )
                 file.write(piece)
                 bar.update(len(piece))
-        if total is not None and received < total:
-            raise _BrokenOffError("the transfer was cut off")
+        if total is not None and received != total:
+            cut = received < total
+            raise _BrokenOffError("the transfer was cut off" if cut else "more came than was said")
 
 
 def _is_encoded(response: Response) -> bool:

@@ -23,6 +23,8 @@ def test_bad_input_is_told_as_it_is_in_one_line() -> None:
         (errno.EFBIG, "data/a.npy: more bytes than a file may have; raise the limit"),
         (errno.EROFS, "data/a.npy: on a read-only file system; make it writable"),
         (errno.EACCES, "data/a.npy: permission denied; change the permissions"),
+        (errno.EEXIST, "data/a.npy: a file, or a link to nothing, stands where"),
+        (errno.ENAMETOOLONG, "data/a.npy: a name too long for its file system; shorten"),
         (errno.ENOENT, "data/a.npy: no such file or folder; if a stage makes it"),
         (errno.EMFILE, "data/a.npy: too many open files; raise the limit"),
         (errno.ELOOP, f"data/a.npy: {os.strerror(errno.ELOOP)}"),

@@ -48,3 +48,16 @@ def test_a_cache_of_archives_without_locks_is_filled(
     assert cached.read_text() == "bytes"
     assert not folder.exists()
     assert capsys.readouterr().err.count("no locks on this file system") == 1
+
+
+@pytest.mark.parametrize("patience", [0.0, -1])
+@pytest.mark.parametrize("below", ["a.lock", "locks/a.lock"])
+def test_a_folder_that_is_a_link_to_nothing_is_an_error(
+    tmp_path: Path, below: str, patience: float
+) -> None:
+    (tmp_path / ".scratch").symlink_to(tmp_path / "gone")
+    with (
+        pytest.raises(FileExistsError, match=r"\.scratch"),
+        exclusive(tmp_path / ".scratch" / below, patience=patience),
+    ):
+        pass

@@ -120,3 +120,24 @@ def test_an_orphan_of_dvc_replaces_nothing(tmp_path: Path, monkeypatch: pytest.M
         paths[1].mkdir()
         paths[2].write_text("new")
     assert found(tmp_path) == whole("old")
+
+
+def test_a_folder_where_a_file_was_made_is_not_removed(tmp_path: Path) -> None:
+    places = [tmp_path / path for path in PATHS]
+    with replacing_all(*places) as paths:
+        write(paths, "old")
+    places[2].unlink()
+    (places[2] / "mine").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError) as caught, replacing_all(*places) as paths:
+        write(paths, "new")
+    assert caught.value.filename == str(places[2])
+    assert set(found(tmp_path).values()) == {"old"}
+    assert (places[2] / "mine").is_dir()
+
+
+def test_the_longest_names_are_replaced(tmp_path: Path) -> None:
+    place = tmp_path / ("x" * 251 + ".png")
+    for content in ("first", "second"):
+        with replacing_all(place) as [path]:
+            path.write_text(content)
+        assert place.read_text() == content

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -151,3 +152,18 @@ def test_clones_with_linked_metrics_alone_take_turns(
             lock = folder / ".scratch/locks/masks.lock"
             with lock.open() as file, pytest.raises(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_locks_of_a_linked_disk_are_on_it(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "mnt/disk"
+    disk.mkdir(parents=True)
+    (project / "data").symlink_to(disk)
+    # As for a user to whom the disk belongs, and not the folder that it is mounted in.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != disk.parent)
+    with turn_of("masks"):
+        lock = disk / ".scratch/locks/masks.lock"
+        with lock.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert [path.name for path in disk.parent.iterdir()] == ["disk"]

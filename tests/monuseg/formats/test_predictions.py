@@ -53,10 +53,11 @@ def test_probabilities_have_three_axes(tmp_path: Path) -> None:
         '{"classes": ["nucleus", 3], "probabilities": true}',
         '{"classes": ["nucleus"], "probabilities": 1}',
         '{"classes": [',
+        "\udcff",
     ],
 )
 def test_a_wrong_output_names_the_file(tmp_path: Path, content: str) -> None:
-    (tmp_path / "output.json").write_text(content)
+    (tmp_path / "output.json").write_text(content, "utf-8", "surrogateescape")
     with pytest.raises(PipelineError, match=r"output\.json.*delete"):
         read_output(tmp_path)
 

@@ -120,6 +120,8 @@ def test_variables_that_could_change_results_are_refused(
         "TF_BUILD=True",  # Azure Pipelines'
         "XLA_FLAGS=--xla_gpu_cuda_data_dir=/usr/lib/cuda --xla_dump_to=/tmp/x",
         "XLA_PYTHON_CLIENT_MEM_FRACTION=.4",
+        "XLA_CLIENT_MEM_FRACTION=.4",  # as newer versions of JAX have it
+        "JAX_ROCM_VISIBLE_DEVICES=0",
         "JAX_PLATFORMS=cpu",
         "JAX_COMPILATION_CACHE_DIR=/tmp/jax",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0",

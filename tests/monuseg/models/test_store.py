@@ -64,3 +64,25 @@ def test_weights_of_another_width_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_missing_file_names_the_stage_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"dvc repro train@unet"):
         store.load(tmp_path, "unet")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"width": 2', '"width": "a"'),
+        ('"um_per_pixel": 0.25,', ""),
+        ('"model"', '"kind": 1, "model"'),
+        ("}\n", ""),
+    ],
+)
+def test_a_damaged_card_is_named_with_the_remedy(tmp_path: Path, old: str, new: str) -> None:
+    store.save(tmp_path, CARD, store.build(CARD).get_weights())
+    card_file = tmp_path / "unet.json"
+    text = card_file.read_text()
+    assert old in text
+    card_file.write_text(text.replace(old, new))
+    message = (
+        r"(?s)unet\.json: not as stage train writes it .*; delete both and run `dvc repro train@"
+    )
+    with pytest.raises(PipelineError, match=message):
+        store.load(tmp_path, "unet")

@@ -105,6 +105,7 @@ def test_types_and_negative_regions_are_told_apart(tmp_path: Path) -> None:
     ends = ((1, 2), (5, 8))
     kinds = [typed(str(kind), *ends) for kind in range(7)]
     kinds += [region(*ends).replace(' Type="0"', ""), typed("2", *ends, negative=1)]
+    kinds += [typed("0", *ends, negative="True")]
     found = read_regions(write(tmp_path, document(layer(*kinds))))
     assert [(one.shape, one.negative) for one in found] == [
         ("polygon", False),
@@ -116,6 +117,7 @@ def test_types_and_negative_regions_are_told_apart(tmp_path: Path) -> None:
         ("of unknown type '6'", False),
         ("polygon", False),
         ("ellipse", True),
+        ("polygon", True),
     ]
     assert [one.encloses for one in found[:3]] == [False, True, True]
 
@@ -164,7 +166,7 @@ def test_one_long_attribute_takes_no_quadratic_time(
         ('MicronsPerPixel="0.2520"', 0.252),
         ('MicronsPerPixel=" 1 "', 1),
         ('MicronsPerPixel="inf"', None),
-        ('MicronsPerPixel="0,25"', None),
+        ('MicronsPerPixel="0,25"', 0.25),
         ('MicronsPerPixel=""', None),
         ("", None),
         ('MicronsPerPixel="0.25', None),

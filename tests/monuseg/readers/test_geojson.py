@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from monuseg.core.errors import PipelineError
+from monuseg.readers import geojson
 from monuseg.readers.geojson import PARTS_MAX, read
 from monuseg.readers.regions import COORDINATE_LIMIT
 
@@ -192,6 +193,14 @@ def test_what_is_no_geojson_is_one_line(content: bytes, said: str) -> None:
     assert message.startswith("a.geojson: ")
     assert said in message
     assert "\n" not in message
+
+
+def test_more_objects_than_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(feature())
+    monkeypatch.setattr(geojson, "VALUES_MAX", content.count(b"{") + content.count(b"["))
+    assert len(read(content, name="a")) == 1
+    with pytest.raises(PipelineError, match=r"^a: more than 14 objects and lists, which no"):
+        read(b"[" + content + b"]", name="a")
 
 
 def test_a_million_regions_and_more_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

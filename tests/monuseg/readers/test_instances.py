@@ -73,6 +73,8 @@ def test_more_than_16_bits_of_instances_are_refused() -> None:
 
 
 ALONE, APART = nuclei(1) > 0, nuclei(2) > 0
+BESIDE_A_SMALL_ONE = ALONE.copy()
+BESIDE_A_SMALL_ONE[:3, :3] = True
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,7 @@ ALONE, APART = nuclei(1) > 0, nuclei(2) > 0
         (ALONE.astype(np.uint16) * 65_535, "binary-mask"),
         (APART.astype(np.uint16), "binary-mask"),  # two areas of one number
         (APART.astype(np.int64), "binary-mask"),
+        (BESIDE_A_SMALL_ONE.astype(np.int64), "binary-mask"),
         (np.zeros((5, 6), np.uint8), "binary-mask"),
         (np.zeros((5, 6), np.uint16), "label-map"),
         (np.full((5, 6), 255, np.uint8), "binary-mask"),

@@ -4,6 +4,7 @@ import base64
 import io
 import struct
 import time
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,12 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import read_rgb
 from monuseg.readers.raster import decode_map, decode_mask, decode_rgb, is_plain_tif
+from tests.bad_input.making import tif_with
 
 HEIGHT, WIDTH = 48, 64
 RGB = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 YCBCR, APERIO_RGB, JPEG_2000, WEBP = 33003, 33005, 34712, 50001  # compressions
-REDUCED, ORIENTATION = 254, 274  # tags
+REDUCED, BITS, ORIENTATION = 254, 258, 274  # tags
 
 
 def encoded(image: Image.Image | npt.NDArray[Any], kind: str = "TIFF", **options: Any) -> bytes:
@@ -223,6 +225,19 @@ def huge_tags() -> bytes:
     return b"II*\0" + struct.pack("<I", end) + bytes(4 * numbers) + entry
 
 
+def wide_tiles(count: int) -> bytes:
+    """A TIF one pixel wide, whose tiles are all the same bytes and lie beside the image."""
+    across, down = 16_384, 1_024
+    segment = zlib.compress(bytes(across * down * 3))
+    tags = ImageFileDirectory_v2(prefix=b"II")
+    tags[257], tags[256] = count * down, 1
+    tags[258], tags[259], tags[262], tags[277] = (8, 8, 8), 8, 2, 3
+    tags[322], tags[323] = across, down
+    tags[324], tags[325] = (8,) * count, (len(segment),) * count
+    end = 8 + len(segment)
+    return b"II*\0" + struct.pack("<I", end) + segment + tags.tobytes(end)
+
+
 NOT_WHOLE = "not a complete and readable image: TIF, PNG, JPEG, JPEG 2000, WebP or BMP"
 REFUSED = {
     "JPEG XL": (b"\xff\x0a" + bytes(40), "JPEG XL, which is not read; save it as PNG or TIF"),
@@ -252,6 +267,7 @@ REFUSED = {
     "JPEG of 41 empty scans more": (many_scans(), f"{NOT_WHOLE} .*scans"),
     "40,000 empty pages": (empty_pages(40_000), "holds more than 64 pages"),
     "3 million strips": (huge_tags(), f"{NOT_WHOLE} .*3000000 numbers in the tags"),
+    "tiles beside the image": (wide_tiles(12), f"{NOT_WHOLE} .*tiles of 201326592 pixels in all"),
     "JPEG 2000 of too many pixels": (
         declares(codestream(RGB), 12_000, 12_000),
         "pixels are allowed",
@@ -366,6 +382,10 @@ GROUND_TRUTH_REFUSED = {
     "WebP": (encoded(RGB, "WEBP"), "a mask stored as WEBP, which changes"),
     "coloured instances": (encoded(RGB, "PNG"), "a mask in colours; .*one whole number per nucl"),
     "floating point": (encoded(LABELS.astype(np.float32)), "a mask of 32-bit floating-point"),
+    "64-bit TIF": (
+        tif_with(encoded(LABELS), BITS, 64),
+        "a TIF with 64-bit numbers of a kind that is not read; save it with 8 or 16 bits",
+    ),
     "npy of fractions": (array_file(LABELS / 2), "numbers that are not whole; save one whole"),
     "npy of NaN": (array_file(np.full((3, 4), np.nan)), "numbers that are not whole"),
     "npy of three axes": (array_file(RGB), r"an array of shape \(48, 64, 3\) and uint8"),

@@ -2,6 +2,7 @@
 
 import io
 import math
+import time
 
 import numpy as np
 import pytest
@@ -71,6 +72,16 @@ STATED: dict[str, tuple[bytes, float, str]] = {
         0.25,
         OME,
     ),
+    "OME, sign of micro": (
+        encoded(
+            description=of_ome(
+                'PhysicalSizeX="0.5" PhysicalSizeXUnit="\xb5m" '
+                'PhysicalSizeY="0.5" PhysicalSizeYUnit="\u03bcm"'
+            ).encode()
+        ),
+        0.5,
+        OME,
+    ),
     "per centimetre": (density(40_000, CENTIMETRE), 0.25, TIFF_TAGS),
     "per inch": (density(50_800, INCH), 0.5, TIFF_TAGS),
     "per ImageJ's micron": (imagej("micron", 2.0), 0.5, TIFF_TAGS),
@@ -110,6 +121,12 @@ def test_what_an_image_states_is_read(content: bytes, um_per_pixel: float, sourc
 )
 def test_what_is_no_resolution_is_left_out(content: bytes) -> None:
     assert stated_by_image(content) == []
+
+
+def test_a_long_unit_takes_no_time() -> None:
+    started = time.process_time()
+    assert stated_by_image(imagej(f"a{' ' * 100_000}b", 4.0)) == []
+    assert time.process_time() - started < 5  # 60 s, where each space is tried as the end
 
 
 def test_the_sources_of_one_file_come_in_order_of_trust() -> None:

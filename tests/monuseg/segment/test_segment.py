@@ -192,8 +192,10 @@ def test_two_images_of_one_name_are_refused(folder: Path, name: str) -> None:
 def test_a_result_never_replaces_an_image(folder: Path) -> None:
     named = [folder / "a.png", folder / "a.nuclei.png"]
     assert images_of(named, folder.parent) == named
-    with pytest.raises(PipelineError, match=r"a\.nuclei\.png is among the images"):
-        images_of(named, folder)
+    (folder.parent / "link").symlink_to(folder)
+    for output in (folder, folder / "below/..", folder.parent / "link"):
+        with pytest.raises(PipelineError, match=r"a\.nuclei\.png is among the images"):
+            images_of(named, output)
 
 
 def test_an_images_resolution_is_given_or_stated_or_the_models(
@@ -252,6 +254,36 @@ def test_one_bad_image_does_not_keep_the_others_from_their_nuclei(
     ]  # fmt: skip
     assert read_labels(out / "a.nuclei.png").max() == len(pd.read_csv(out / "a.nuclei.csv")) == 2
     assert len(pd.read_csv(out / "c.nuclei.csv")) == 0
+
+
+def test_names_of_every_kind(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["x" * 248 + ".png", "caf\udce9.png", "red\x1b[31m\nline.png", "taken.png", "last.png"]
+    for name in names:
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    out = tmp_path / "out"
+    (out / "taken.nuclei.png").mkdir(parents=True)
+    with pytest.raises(PipelineError, match="2 of 5 images failed"):
+        segment_all([folder / n for n in names], found, out, given=0.25, default=0.25)
+    said = capsys.readouterr()
+    assert [line.isprintable() for line in said.out.splitlines()] == [True] * 3
+    assert "a name too long" in said.err
+    assert "taken.nuclei.png: a folder stands where a file is needed" in said.err
+    table = pd.read_csv(out / "segment.csv", index_col="image")
+    assert table["nuclei"].fillna(-1).tolist() == [-1, 2, 2, -1, 2]
+    assert "caf\\udce9.png" in table.index
+    assert (out / names[1]).with_suffix(".nuclei.png").is_file()
+    assert not (out / "taken.nuclei.csv").exists()
+
+
+@pytest.mark.parametrize("model", ["ensemble", "otsu", "../unet"])
+def test_what_is_no_model_is_refused(folder: Path, tmp_path: Path, model: str) -> None:
+    arguments = argparse.Namespace(
+        model=model, images=[folder], output=tmp_path / "out", um_per_pixel=None
+    )
+    with pytest.raises(PipelineError, match=r"unknown model"):
+        main(arguments)
 
 
 def test_an_interrupted_run_says_what_it_did(folder: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_real_test_images_score_as_measured_elsewhere(
     records = write_raw([archives / TEST_ARCHIVE], RAW, max_bytes=10**9)
     write_records(RAW / "manifest.csv", records)
     Path("params.yaml").write_text(
-        "masks: {rasterisation: official}\n"
+        "masks: {layers: [], rasterisation: official}\n"
         "baseline: {sigma: 2.0, min_area: 30}\n"
         "evaluate:\n"
         "  {splits: [test], threshold: auto, settings: {},\n"

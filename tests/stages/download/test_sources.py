@@ -413,6 +413,16 @@ def test_a_rest_that_comes_in_short_answers_is_asked_for_until_all_is_there(
     assert place.collect("url", sha256=sha256, retries=1).read_bytes() == ZIP
 
 
+@pytest.mark.parametrize("sha256", [SHA256, None])
+def test_a_rest_that_is_longer_than_it_says_is_not_taken(
+    place: Place, server: Server, sha256: str | None
+) -> None:
+    said = f"bytes {CUT}-{len(ZIP) - 1}/{len(ZIP)}"
+    rest = answers(206, ZIP[CUT:] + b"more", Content_Range=said, ETag='"1"')
+    server.replies[FILE_PATH] = [sends(ZIP, cut_at=CUT), rest, sends(ZIP)]
+    assert place.collect("url", sha256=sha256).read_bytes() == ZIP
+
+
 def breaks_after(step: int) -> Reply:
     def reply(handler: Handler) -> None:
         begun = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=")[:-1])

@@ -214,14 +214,15 @@ def test_a_resolution_that_is_none_is_refused_in_the_table_and_the_params(
         extract.main(argparse.Namespace())
 
 
-def test_organ_is_the_challenges_then_the_tables_then_unknown(raw: Raw) -> None:
-    ids = ["TCGA-HT-8564-01Z", "slide_1", "slide_2", "slide_3"]
+def test_organ_is_the_tables_then_the_challenges_then_unknown(raw: Raw) -> None:
+    ids = ["TCGA-HT-8564-01Z", "TCGA-FG-A4MU-01Z", "slide_1", "slide_2", "slide_3"]
     files = {f"{i}.{suffix}": content for i in ids for suffix, content in (("xml", XML),)}
     files |= {f"{i}.tif": tif(n) for n, i in enumerate(ids)}
     table = "\ufeffid,organ\r\nTCGA-HT-8564-01Z,liver\r\nSLIDE_1, Lung \r\nslide_3,\r\n"
     _, records = raw(train=files, test_tables={"deep/organs.csv": table.encode()})
     assert {r.id: r.organ for r in records} == {
-        "TCGA-HT-8564-01Z": "brain",
+        "TCGA-HT-8564-01Z": "liver",
+        "TCGA-FG-A4MU-01Z": "brain",
         "slide_1": "lung",
         "slide_2": "unknown",
         "slide_3": "unknown",
@@ -251,6 +252,26 @@ def test_patient_is_the_tables_then_the_barcodes_then_the_slides_then_the_id(raw
         "b": "P 7",
         "M\u00e9lanome (x0_y0)": "NFD",
     }
+
+
+def test_a_patient_whose_name_is_written_in_two_ways_is_one(raw: Raw) -> None:
+    table = "id,patient\na,M\u00fcller\nb,Mu\u0308ller\n".encode()
+    files = {"a.tif": tif(1), "a.xml": XML, "b.tif": tif(2), "b.xml": XML, "organs.csv": table}
+    _, (first, second) = raw(train=files)
+    assert first.patient == second.patient
+
+
+def test_an_image_left_out_where_others_of_its_patient_are_renamed_is_told(
+    raw: Raw, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slides = ("TCGA-5P-A9K0-DX1", "TCGA-5P-A9K0-DX2", "c [x=0]", "c [x=9]", "d [x=0]")
+    files = {f"{one}.tif": tif(number) for number, one in enumerate(slides)}
+    files |= {f"{one}.xml": XML for one in slides}
+    table = b"id,patient\nTCGA-5P-A9K0-DX1,p1\nc [x=9],C\n"
+    raw(train=files | {"organs.csv": table})
+    told, _ = capsys.readouterr().err.splitlines()
+    assert told.startswith("1 image(s) count as another patient's")
+    assert told.endswith(": TCGA-5P-A9K0-DX2")
 
 
 def test_ids_are_matched_however_their_accents_are_written_and_strangers_are_told(
@@ -298,6 +319,9 @@ def test_white_space_of_an_organ_becomes_single_spaces(
         (b"id,organ\na,lu\xe2\x80\x8bng\n", "characters that do not print"),
         (b"id,organ\na,lung, upper\n", "row of 'a' has more cells"),
         (b"id,patient\na,p\nA,q\n", "A is q here and p before"),
+        (b"id,organ,organ\na,lung,liver\n", "has the column 'organ' twice; "),
+        (b"id,id,organ\na,b,lung\n", "has the column 'id' twice; "),
+        (b"id,organ\n ,lung\na,\n", "a row says {'organ': 'lung'} of no id; "),
         (b"id\na\n", "columns id,organ"),
         (b"name,organ\na,lung\n", "columns id,organ"),
         (b"", "columns id,organ"),

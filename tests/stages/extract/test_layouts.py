@@ -1,6 +1,7 @@
 """Tests of `stages.extract.layouts`."""
 
 import io
+import time
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -191,6 +192,13 @@ def test_two_annotations_for_one_id_are_named() -> None:
         recognise(members("train.zip", "a.tif", "a.xml", "a_bin_mask.png"))
 
 
+def test_annotations_that_differ_in_the_case_of_their_suffix_get_no_pattern() -> None:
+    with pytest.raises(PipelineError, match=r"two annotations for id a: .*; remove one, or the ar"):
+        recognise(members("train.zip", "a.tif", "a.xml", "A.XML"))
+    with pytest.raises(PipelineError, match="two annotations for id a: "):
+        recognise(members("train.zip", "a.tif", "a_mask.png", "a_labels.png"))
+
+
 def test_one_id_in_two_archives_names_both() -> None:
     both = members("train.zip", "a.tif", "a.xml") + members("test.zip", "A.tif", "A.xml")
     with pytest.raises(PipelineError, match=r"train\.zip: a\.tif and test\.zip: A\.tif"):
@@ -372,9 +380,21 @@ def test_json_of_other_programs_does_not_matter() -> None:
     }
 
 
+def test_many_files_of_no_use_take_no_time() -> None:
+    many = [f"{number}.json" for number in range(20_000)]  # 3 minutes where each is compared
+    began = time.process_time()
+    layout = recognise(members("train.zip", "a.tif", "a.xml", *many))
+    assert time.process_time() - began < 30
+    assert len(layout.ignored) == len(many)
+
+
 def test_an_annotation_of_the_other_part_is_refused() -> None:
     with pytest.raises(PipelineError, match=r"a\.tif is for train.*test\.zip: a\.xml for test; "):
         recognise([*members("train.zip", "a.tif"), *members("test.zip", "a.xml")])
+    with pytest.raises(
+        PipelineError, match=r"A13E\.tif is for train, its annotation .* for test; "
+    ):
+        recognise([*members("x.zip", "TCGA-A7-A13E.tif"), *members("test.zip", "TCGA-A7-A13E.xml")])
     (files,) = recognise([*members("train.zip", "a.tif"), *members("outlines.zip", "a.xml")]).images
     assert files.part == "train"
 

@@ -117,6 +117,14 @@ def test_a_polygon_round_two_others_is_a_nucleus(tmp_path: Path) -> None:
     assert remarks == []
 
 
+def test_a_region_of_interest_may_have_its_middle_outside_the_image(tmp_path: Path) -> None:
+    interest = box(-500, 10, 240, 100, "0")
+    held = [circle(x, 50, 9) for x in (40, 100, 160)]
+    _, _, remarks = painted(tmp_path, *held, interest)
+    assert remarks == [(4, roles.INTEREST)]
+    assert painted(tmp_path, *held[1:], interest)[1].nuclei == 3
+
+
 def test_many_small_nuclei_beside_each_other_hold_none(tmp_path: Path) -> None:
     grid = [circle(x, y, 4.5) for x in range(8, 250, 6) for y in range(8, 250, 6)]
     _, count, remarks = painted(tmp_path, *grid)
@@ -189,6 +197,10 @@ def test_negatives_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.M
         patch.setattr(roles, "BOXES_MAX", 5)
         with pytest.raises(PipelineError, match="3 negative regions among 2 others are too many"):
             painted(tmp_path, *drawn)
+    with monkeypatch.context() as patch:
+        patch.setattr(roles, "area_max", lambda *_: 3 * 10 * 10)
+        with pytest.raises(PipelineError, match="3 negative regions among 2 others are too many"):
+            painted(tmp_path, *drawn)
     monkeypatch.setattr(roles, "OVERLAPS_MAX", 2)
     with pytest.raises(PipelineError, match=r"a\.xml: 3 negative regions among 2 others"):
         painted(tmp_path, *drawn)
@@ -208,7 +220,7 @@ def test_a_region_of_more_than_half_of_the_image_is_an_error(tmp_path: Path) -> 
     )
 
 
-def test_a_mask_that_is_white_nearly_everywhere_looks_inverted(tmp_path: Path) -> None:
+def test_a_mask_with_an_area_of_more_than_half_looks_inverted(tmp_path: Path) -> None:
     write_rgb(tmp_path / "a.tif", np.full((SIDE, SIDE, 3), 200, np.uint8))
     path = tmp_path / f"a{ANNOTATION_SUFFIXES['binary-mask']}"
 
@@ -219,11 +231,9 @@ def test_a_mask_that_is_white_nearly_everywhere_looks_inverted(tmp_path: Path) -
         one = write_mask(record("binary-mask"), raw=tmp_path, folder=tmp_path, params=PARAMS)
         return one.count
 
-    assert of(SIDE * 3 // 4).nuclei == 1
-    with pytest.raises(
-        PipelineError, match=r"a\.mask\.png: 80% of the mask are nuclei, so it look"
-    ):
-        of(205)
+    assert of(SIDE // 2).nuclei == 1
+    with pytest.raises(PipelineError, match=r"a\.mask\.png: one area is 60% of the mask, so it"):
+        of(154)
 
 
 def test_a_label_of_more_than_half_of_the_image_is_an_error(tmp_path: Path) -> None:
