@@ -11,7 +11,7 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +134,43 @@ def versions() -> dict[str, str]:
 
     backend = keras.backend.backend()
     return {"keras": keras.__version__, backend: str(sys.modules[backend].__version__)}
+
+
+def fused_batch_normalisation() -> Callable[..., tuple[Any, Any, Any]] | None:
+    """Batch normalisation of the last axis in one operation, if Keras's backend has one.
+
+    Returns:
+        A function from (batch, height, width, channels) features, gamma, beta and epsilon to the
+        normalised features and the mean and biased variance, (channels,) in float32, that they are
+        normalised by: those of the batch, or `averages` where they are given. None where Keras's
+        own operations are as good.
+    """
+    import keras
+
+    return _fused_in_tensorflow if keras.backend.backend() == "tensorflow" else None
+
+
+def _fused_in_tensorflow(
+    x: Any, gamma: Any, beta: Any, epsilon: float, averages: tuple[Any, Any] | None = None
+) -> tuple[Any, Any, Any]:
+    import tensorflow as tf
+
+    none = tf.zeros([0], tf.float32)
+    mean, variance = averages or (none, none)
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=tf.convert_to_tensor(gamma),
+        offset=tf.convert_to_tensor(beta),
+        mean=tf.convert_to_tensor(mean),
+        variance=tf.convert_to_tensor(variance),
+        epsilon=epsilon,
+        is_training=averages is None,
+    )
+    if averages is None:
+        # The kernel returns the variance with Bessel's correction; Keras's averages are without.
+        count = tf.cast(tf.size(x), tf.float32) / tf.cast(tf.shape(x)[-1], tf.float32)
+        variance = variance * ((count - 1.0) / count)
+    return outputs, mean, variance
 
 
 def refuse_contradictions(params: RuntimeParams) -> None:

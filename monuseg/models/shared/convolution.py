@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from monuseg.models.shared.normalisation import BatchNormalization
+
 # A batch has hundreds of thousands of pixels, so its statistics are good, and the averages for
 # inference may follow them closely; with Keras's 0.99, short trainings are scored on stale ones.
 NORMALISATION_MOMENTUM = 0.9
@@ -49,6 +51,6 @@ def convolution(
     return layers.ReLU(name=f"{name}_relu{suffix}")(x) if relu else x
 
 
-def normalisation(name: str, **options: float) -> layers.BatchNormalization:
+def normalisation(name: str, **options: float) -> BatchNormalization:
     """The batch normalisation that all networks use; `options` are the layer's own."""
-    return layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM, name=name, **options)
+    return BatchNormalization(momentum=NORMALISATION_MOMENTUM, name=name, **options)
