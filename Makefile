@@ -68,8 +68,9 @@ seeds: environment  ## scores of every model over three seeds, with their spread
 check-reference: environment  ## compare metrics/ with those of a git revision (REFERENCE=HEAD)
 	@python -m tools.check_reference $(REFERENCE)
 
-bench: environment-bench  ## time the parts that images and crops pass one by one
+bench: environment-bench  ## time the parts that images pass one by one, and the networks against PyTorch's
 	python -m pytest -q -o python_files='bench_*.py' tests/benchmarks
+	python -m tests.benchmarks.ratios
 
 FUZZ_SECONDS ?= 600
 fuzz: environment-fuzz  ## look for bytes that break the readers of XML, archives, params (FUZZ_SECONDS=600 each)

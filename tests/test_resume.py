@@ -25,7 +25,7 @@ KILLED_AFTER = 2
 PIPE = 4096
 SMALL = [
     f"train.epochs={EPOCHS}", "train.steps_per_epoch=1", "train.batch_size=2", "train.crop=32",
-    "train.threads=1", "unet.width=2",
+    "train.threads=1", "unet.width=2", "models=[unet]",
 ]  # fmt: skip
 # Seconds; far above what any step takes, so that a process that hangs fails the test.
 PATIENCE = 600

@@ -98,7 +98,7 @@ def check_params(file: Path) -> dict[type[Block], Any]:
 
 def _check_models(content: Mapping[str, Any], models: list[str], crop: int, file: Path) -> None:
     """Check the block of each model, and that the crop suits those that the graph trains."""
-    divisors = {}
+    listed, divisors = [], {}
     for model in [*models, *(key for key in content if is_model(key) and key not in models)]:
         if model not in models and content[model] is None:
             continue  # not listed, so not set up
@@ -106,6 +106,7 @@ def _check_models(content: Mapping[str, Any], models: list[str], crop: int, file
         params = found.params.of(dict(content), file)
         if model not in models:
             continue
+        listed.append(params)
         divisors[model] = found.divisor
         for path in params.files:
             if not path.is_file():
@@ -119,6 +120,8 @@ def _check_models(content: Mapping[str, Any], models: list[str], crop: int, file
             f"{PARAMS}: train.crop: {crop} is not divisible as {' and '.join(unsuited)} need; "
             f"{max(1, round(crop / divisor)) * divisor} is"
         )
+    for params in listed:
+        params.require_crop(crop)
 
 
 if __name__ == "__main__":

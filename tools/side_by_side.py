@@ -6,8 +6,8 @@ one `dvc repro --single-item` a model. Where there are several GPUs, each model 
 """
 
 import argparse
+import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -20,6 +20,9 @@ from monuseg.formats.rows import ModelsParams
 from tools.dvc import DVC
 
 LAST_SHARED_STAGE = "tile"
+
+# NVIDIA's driver library, on Linux and in its subsystem on Windows.
+DRIVER = "libcuda.so.1"
 
 PATIENCE = 3.0  # seconds that processes have to end after each signal
 
@@ -49,22 +52,30 @@ def main(arguments: argparse.Namespace) -> None:
 def environment(index: int, gpus: int) -> dict[str, str]:
     """This process's environment, with a GPU for the model of that index where there are several.
 
+    A GPU that the user chose by MONUSEG_DEVICE_INDEX is that of all models.
+
     Args:
         index: of the model in the list `models`.
         gpus: how many there are.
     """
-    if gpus < 2:
+    if gpus < 2 or os.environ.get("MONUSEG_DEVICE_INDEX"):
         return dict(os.environ)
     return {**os.environ, "MONUSEG_DEVICE_INDEX": str(index % gpus)}
 
 
 def gpu_count() -> int:
-    """How many NVIDIA GPUs the driver lists; no framework is imported for it."""
-    command = shutil.which("nvidia-smi")
-    if command is None:
+    """How many NVIDIA GPUs a framework will find; none is imported for it.
+
+    The driver counts them as it does for a framework: CUDA_VISIBLE_DEVICES may hide some, by number
+    or identifier, which `nvidia-smi` lists nevertheless.
+    """
+    try:
+        driver = ctypes.CDLL(DRIVER)
+    except OSError:
         return 0
-    listed = subprocess.run([command, "-L"], capture_output=True, text=True, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    count = ctypes.c_int()
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if found else 0
 
 
 def _started(*options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:

@@ -37,10 +37,33 @@ def parallel_map(
     """`[function(item) for item in items]`, in order, on all cores or on a Dask cluster.
 
     Args:
+        function: as `parallel_each` wants it.
+        items: what to map over, usually image ids.
+        title: what the progress bar says.
+
+    Raises:
+        Whatever `function` raises for the first item that fails.
+    """
+    results: list[Result] = []
+    parallel_each(function, items, results.append, title=title)
+    return results
+
+
+def parallel_each(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    take: Callable[[Result], object],
+    *,
+    title: str,
+) -> None:
+    """`take(function(item))` for each item, in order; of large results none is held longer.
+
+    Args:
         function: picklable (a function of a module that is not `__main__`, or a
             `functools.partial` of one) and pure but for files of its own, whose paths are absolute;
             its results must not depend on where it runs.
         items: what to map over, usually image ids.
+        take: called in this process; far quicker than `function`, or results wait for it.
         title: what the progress bar says.
 
     Raises:
@@ -59,14 +82,13 @@ def parallel_map(
     shown = tqdm(
         outcomes, total=len(pending), desc=title, disable=not (sys.stderr and sys.stderr.isatty())
     )
-    results: list[Any] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)  # what joblib cancels
         try:
             for result, error in shown:
                 if error is not None:
                     raise error
-                results.append(result)
+                take(result)
         except TerminatedWorkerError as error:
             raise PipelineError(
                 f"{title}: a worker process was killed, most often for lack of memory; "
@@ -75,7 +97,6 @@ def parallel_map(
         finally:
             shown.close()
             outcomes.close()
-    return results
 
 
 def outcome_of(function: Callable[[Item], Result], item: Item) -> tuple[Any, Exception | None]:

@@ -1,8 +1,10 @@
 """The layout of `data/tiles/<split>/`: padded arrays of whole images, and windows on them."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +15,11 @@ from monuseg.formats.files import write_array
 from monuseg.formats.images import RGB, Labels
 
 Pixel = TypeVar("Pixel", bound=np.generic)
+Item = TypeVar("Item", covariant=True)
 
 INDEX = "index.csv"
 COLUMNS = ["image", "organ", "um_per_pixel", "y", "x", "height", "width", "nuclei"]
+HELD = 32  # images that are open at a time
 
 
 def window_starts(length: int, size: int, stride: int) -> list[int]:
@@ -94,8 +98,37 @@ class TiledImage:
     organ: str
 
 
-def read_tiles(folder: Path) -> list[TiledImage]:
-    """Open the images of a split, in the order of its index; none if the split is empty.
+class OnDemand(Sequence[Item]):
+    """A sequence whose items are made when they are asked for; only the last few are held.
+
+    So its memory does not grow with its length. May be used by several threads.
+
+    Args:
+        make: gives the item of a number from 0; equal numbers must give equal items.
+        length: of the sequence.
+        held: how many items are held.
+    """
+
+    def __init__(self, make: Callable[[int], Item], length: int, held: int = HELD) -> None:
+        self._make = lru_cache(held)(make)
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, place: Any) -> Any:
+        """An item, or a list of those of a slice."""
+        places = range(self._length)[place]
+        return self._make(places) if isinstance(places, int) else [*map(self._make, places)]
+
+
+def read_tiles(folder: Path) -> Sequence[TiledImage]:
+    """The images of a split, in the order of its index, each opened when it is asked for.
+
+    Pages of a memory map that were read count as memory of the process until the map is closed.
+
+    Returns:
+        The images; none if the split is empty.
 
     Raises:
         PipelineError: the folder has no index.
@@ -104,23 +137,20 @@ def read_tiles(folder: Path) -> list[TiledImage]:
     if not index.is_file():
         raise PipelineError(f"{index} is missing; run `dvc repro tile`")
     table = pd.read_csv(index, dtype={"image": str, "organ": str}, keep_default_na=False)
-    images = []
-    for image_id, rows in table.groupby("image", sort=False):
-        images.append(
-            TiledImage(
-                id=str(image_id),
-                um_per_pixel=float(rows["um_per_pixel"].iloc[0]),
-                height=int((rows["y"] + rows["height"]).max()),
-                width=int((rows["x"] + rows["width"]).max()),
-                image=np.load(folder / f"{image_id}.image.npy", mmap_mode="r", allow_pickle=False),
-                labels=np.load(
-                    folder / f"{image_id}.labels.npy", mmap_mode="r", allow_pickle=False
-                ),
-                windows=[
-                    (int(y), int(x), int(height), int(width))
-                    for y, x, height, width in rows[COLUMNS[3:7]].to_numpy()
-                ],
-                organ=str(rows["organ"].iloc[0]),
-            )
+    # Arrays: as lists, a million windows would take a hundred times the memory.
+    windows = table[COLUMNS[3:7]].to_numpy(np.int32)
+    rows_of = [rows.index for _, rows in table.groupby("image", sort=False)]
+    firsts = [tuple(table.loc[rows[0], COLUMNS[:3]]) for rows in rows_of]
+
+    def opened(place: int) -> TiledImage:
+        image_id, organ, um_per_pixel = firsts[place]
+        rows = rows_of[place]
+        height, width = (windows[rows, :2] + windows[rows, 2:]).max(axis=0).tolist()
+        image, labels = (
+            np.load(folder / f"{image_id}.{kind}.npy", mmap_mode="r", allow_pickle=False)
+            for kind in ("image", "labels")
         )
-    return images
+        listed = [(y, x, *sides) for y, x, *sides in windows[rows].tolist()]
+        return TiledImage(image_id, um_per_pixel, height, width, image, labels, listed, organ)
+
+    return OnDemand(opened, len(firsts))

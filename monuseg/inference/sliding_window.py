@@ -48,6 +48,9 @@ def predict_image(
         for x in window_starts(width, columns, columns - overlap)
     ]
     padded = pad(image, rows, columns)
+    if len(places) == 1:
+        [probability] = forward(padded[np.newaxis])
+        return np.asarray(probability[:height, :width])
     weight = np.outer(_ramp(rows, overlap), _ramp(columns, overlap))[..., np.newaxis]
     weights = np.zeros((*padded.shape[:2], 1), np.float32)
     total = np.zeros(0, np.float32)

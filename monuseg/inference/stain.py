@@ -97,4 +97,5 @@ def _as_it_is(image: RGB) -> RGB:
 
 
 # By the values of `train.stain_normalisation`.
-NORMALISATIONS: dict[str, Callable[[RGB], RGB]] = {"none": _as_it_is, "macenko": normalised}
+AS_IT_IS = "none"
+NORMALISATIONS: dict[str, Callable[[RGB], RGB]] = {AS_IT_IS: _as_it_is, "macenko": normalised}

@@ -22,11 +22,11 @@ from monuseg.core.files import replacing, replacing_all
 from monuseg.formats.images import RGB, Labels, write_labels
 from monuseg.formats.paths import MODELS, PREDICTIONS
 from monuseg.formats.scale import scale_of
+from monuseg.inference.forward import load_forward
 from monuseg.inference.params import PredictParams
 from monuseg.inference.sliding_window import Forward
 from monuseg.inference.stain import NORMALISATIONS
 from monuseg.inference.views import predict_augmented
-from monuseg.models.shared import backend
 from monuseg.models.shared.registry import architecture
 from monuseg.nuclei.chosen import read_chosen
 from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
@@ -61,13 +61,7 @@ def main(arguments: argparse.Namespace) -> None:
     paths = images_of(arguments.images, arguments.output)
     settings, _ = read_chosen(PREDICTIONS, arguments.model)
     params = PredictParams.load()
-    backend.configure(params, seed=0)
-    # Only now, since these import Keras, and Keras reads its backend when it is imported.
-    from monuseg.inference.forward import forward_of
-    from monuseg.models.shared import store
-
-    model, card = store.load(MODELS, arguments.model)
-    forward = forward_of(model, card.scaling)
+    forward, card = load_forward(MODELS, arguments.model, params)
 
     def labels_of(image: RGB, um_per_pixel: float) -> Labels:
         return segment(

@@ -1,6 +1,7 @@
 """Stage `evaluate`: one row's predictions scored against the masks, metrics/ROW.json."""
 
 import argparse
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, get_args
@@ -13,16 +14,20 @@ import skimage
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing_all
-from monuseg.core.parallel import parallel_map
+from monuseg.core.parallel import parallel_each
 from monuseg.core.paths import METRICS
 from monuseg.formats.files import write_json
 from monuseg.formats.manifest import TEST, Split, SplitRecord, read_records
 from monuseg.formats.paths import DETAIL, MASKS, NUCLEI, PER_IMAGE, PREDICTIONS, SPLITS
 from monuseg.formats.predictions import read_output
+from monuseg.scoring.pixels import ProbabilityHistogram
 from stages.evaluate import summary
 from stages.evaluate.choices import choose
 from stages.evaluate.images import ImageScores, Row, score_image
 from stages.evaluate.params import EvaluateParams
+
+# By split and organ.
+Pooled = dict[str, dict[str, ProbabilityHistogram]]
 
 PACKAGES = {"numpy": np, "scipy": scipy, "scikit-image": skimage, "opencv": cv2}
 
@@ -50,8 +55,17 @@ def main(arguments: argparse.Namespace) -> None:
     with replacing_all(*outputs) as [nuclei, metrics_file, detail_file, settings_file, table_file]:
         nuclei.mkdir()
         score = partial(score_image, row=row, settings=choices.settings, nuclei=nuclei)
-        images = parallel_map(score, scored, title=f"evaluate {name}")
-        metrics, detail = _scores(images, probabilities=probabilities)
+        images: list[ImageScores] = []
+        pooled: Pooled = defaultdict(dict)
+
+        def take(found: tuple[ImageScores, ProbabilityHistogram]) -> None:
+            image, histogram = found
+            images.append(image)
+            of_split, organ = pooled[image.record.split], image.record.organ
+            of_split[organ] = of_split[organ] + histogram if organ in of_split else histogram
+
+        parallel_each(score, scored, take, title=f"evaluate {name}")
+        metrics, detail = _scores(images, pooled, probabilities=probabilities)
         detail["settings"] = choices.as_settings()
         detail["candidates"] = choices.as_candidates()
         detail["versions"] = {package: module.__version__ for package, module in PACKAGES.items()}
@@ -64,7 +78,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _scores(
-    images: Sequence[ImageScores], *, probabilities: bool
+    images: Sequence[ImageScores], pooled: Pooled, *, probabilities: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The content of metrics/ROW.json and of metrics/detail/ROW.json, by split."""
     metrics: dict[str, Any] = {}
@@ -72,8 +86,8 @@ def _scores(
     for split in get_args(Split):
         members = [image for image in images if image.record.split == split]
         if members:
-            metrics[split] = summary.headline(members, probabilities=probabilities)
-            detail[split] = summary.detail(members, probabilities=probabilities)
+            metrics[split] = summary.headline(members, pooled[split], probabilities=probabilities)
+            detail[split] = summary.detail(members, pooled[split], probabilities=probabilities)
         if members and split == TEST:
             metrics[split] |= summary.intervals(members)
     return metrics, detail

@@ -10,7 +10,7 @@ from monuseg.core.errors import PipelineError, tell
 from monuseg.core.parallel import parallel_map
 from monuseg.formats.manifest import TRAIN, VALIDATION, SplitRecord
 from monuseg.nuclei.watershed import NucleiSettings, separations
-from stages.evaluate.images import Row, candidate_scores, histogram_of
+from stages.evaluate.images import Row, candidate_scores, threshold_dices
 from stages.evaluate.params import EvaluateParams, NucleiParams
 from stages.evaluate.selection import (
     MIDDLE,
@@ -111,8 +111,8 @@ def choose(
                 "image to choose on; give a number"
             )
         title = f"threshold of {row.predictions.name}"
-        histograms = parallel_map(partial(histogram_of, row=row), members, title=title)
-        thresholds, used = threshold_scores(histograms)
+        dices = parallel_map(partial(threshold_dices, row=row), members, title=title)
+        thresholds, used = threshold_scores(dices)
         threshold_images = _used(members, used, title)
         if not threshold_images:
             raise PipelineError(

@@ -13,6 +13,7 @@ from monuseg.nuclei.watershed import NucleiSettings, certain, nuclei_from_predic
 from monuseg.scoring.contingency import contingency
 from monuseg.scoring.instances import NucleusScores, aji, panoptic, score_nuclei
 from monuseg.scoring.pixels import PixelCounts, ProbabilityHistogram
+from stages.evaluate.selection import dices_of
 
 
 @dataclass(frozen=True)
@@ -54,29 +55,44 @@ class Row:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """The scores of one image, and what they are computed from.
+    """The scores of one image; its histogram is apart, since it is a hundred times as large.
 
     Attributes:
         record: which image.
-        histogram: its predicted probabilities.
         pixels: its pixels at the chosen threshold.
         nuclei: scores of its nuclei; None if the annotation does not tell nuclei apart.
+        loss: as `ProbabilityHistogram.loss`.
+        pixel_dice: as `ProbabilityHistogram.pixel_dice`.
     """
 
     record: SplitRecord
-    histogram: ProbabilityHistogram
     pixels: PixelCounts
     nuclei: NucleusScores | None
+    loss: float | None
+    pixel_dice: float | None
+
+    @classmethod
+    def of(
+        cls,
+        record: SplitRecord,
+        histogram: ProbabilityHistogram,
+        threshold: float,
+        nuclei: NucleusScores | None,
+    ) -> "ImageScores":
+        """The scores of an image with this histogram, at this threshold."""
+        pixels = histogram.at(threshold)
+        return cls(record, pixels, nuclei, histogram.loss, histogram.pixel_dice)
 
 
-def histogram_of(record: SplitRecord, row: Row) -> ProbabilityHistogram:
-    """The histogram of one image's P(nucleus).
+def threshold_dices(record: SplitRecord, row: Row) -> list[float | None]:
+    """The Dice of one image at each threshold of `THRESHOLDS`.
 
     Raises:
         PipelineError: as `Row.read`; or a probability is NaN or outside 0..1.
     """
     predictions, truth = row.read(record.id)
-    return _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")
+    file = row.predictions / f"{record.id}.npy"
+    return dices_of(_histogram(predictions[..., 0], truth, file))
 
 
 def candidate_scores(
@@ -102,22 +118,21 @@ def candidate_scores(
 
 def score_image(
     record: SplitRecord, row: Row, settings: NucleiSettings, nuclei: Path
-) -> ImageScores:
+) -> tuple[ImageScores, ProbabilityHistogram]:
     """Score one image and write its predicted nuclei to `<id>.png` in the folder `nuclei`.
 
+    Returns:
+        The scores, and the histogram of P(nucleus).
+
     Raises:
-        PipelineError: as `histogram_of` and `candidate_scores`.
+        PipelineError: as `threshold_dices` and `candidate_scores`.
     """
     predictions, truth = row.read(record.id)
     histogram = _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")
     labels = _nuclei(record, row, predictions, settings)
     write_labels(nuclei / f"{record.id}.png", labels)
-    return ImageScores(
-        record=record,
-        histogram=histogram,
-        pixels=histogram.at(settings.threshold),
-        nuclei=score_nuclei(truth, labels) if record.tells_nuclei_apart else None,
-    )
+    scores = score_nuclei(truth, labels) if record.tells_nuclei_apart else None
+    return ImageScores.of(record, histogram, settings.threshold, scores), histogram
 
 
 def _histogram(probability: Probabilities, truth: Labels, path: Path) -> ProbabilityHistogram:

@@ -44,16 +44,23 @@ def mean(values: Sequence[float | None]) -> float | None:
     return sum(defined) / len(defined) if defined else None
 
 
+def dices_of(histogram: ProbabilityHistogram) -> list[float | None]:
+    """The Dice of an image at each threshold of `THRESHOLDS`."""
+    return [histogram.at(threshold).dice for threshold in THRESHOLDS]
+
+
 def threshold_scores(
-    histograms: Sequence[ProbabilityHistogram],
+    images: Sequence[Sequence[float | None]],
 ) -> tuple[list[ThresholdScore], list[bool]]:
     """The mean Dice of the images at each threshold of `THRESHOLDS`.
+
+    Args:
+        images: `dices_of` each image, at least one.
 
     Returns:
         The thresholds' scores; and of each image whether they are over it, which they are if every
         threshold defines its Dice.
     """
-    images = [[image.at(threshold).dice for threshold in THRESHOLDS] for image in histograms]
     used = [None not in dices for dices in images]
     means = [mean(list(compress(dices, used))) for dices in zip(*images, strict=True)]
     return list(map(ThresholdScore, THRESHOLDS, means)), used

@@ -33,16 +33,18 @@ MEANS = (*PIXEL_MEANS, *NUCLEUS_MEANS)
 NUCLEUS_COUNTS = ("true_positives", "false_positives", "false_negatives")
 
 Numbers = dict[str, float]
+ByOrgan = Mapping[str, ProbabilityHistogram]
 
 
-def headline(images: Sequence[ImageScores], *, probabilities: bool) -> Numbers:
+def headline(images: Sequence[ImageScores], pooled: ByOrgan, *, probabilities: bool) -> Numbers:
     """The scores of a split for `metrics/<row>.json`, in the order of `HEADLINE`.
 
     Args:
         images: the scored images of the split, at least one.
+        pooled: their histograms, added up for each organ.
         probabilities: whether the predictions are probabilities; a hard mask has no `loss`.
     """
-    scores = _scores(images, probabilities=probabilities)
+    scores = _scores(images, _sum(pooled.values()), probabilities=probabilities)
     return {name: scores[name] for name in HEADLINE if name in scores}
 
 
@@ -55,32 +57,37 @@ def intervals(images: Sequence[ImageScores]) -> Numbers:
     return rounded(found)
 
 
-def detail(images: Sequence[ImageScores], *, probabilities: bool) -> dict[str, Any]:
+def detail(
+    images: Sequence[ImageScores], pooled: ByOrgan, *, probabilities: bool
+) -> dict[str, Any]:
     """A split in `metrics/detail/<row>.json`: the further scores, and what all are based on.
 
     Args:
         images: the scored images of the split, at least one.
+        pooled: their histograms, added up for each organ.
         probabilities: whether the predictions are probabilities; a hard mask has no `pixel_dice`
             and no calibration.
     """
-    scores = _scores(images, probabilities=probabilities)
-    organs = sorted({image.record.organ for image in images})
+    histogram = _sum(pooled.values())
+    scores = _scores(images, histogram, probabilities=probabilities)
     content: dict[str, Any] = {
         **{name: score for name, score in scores.items() if name not in HEADLINE},
         "images": len(images),
         "support": {name: len(_defined(images, name)) for name in MEANS},
         "pixels": asdict(_pooled_pixels(images)),
         "nuclei": _pooled_nuclei(images),
-        "organs": {organ: _organ(images, organ, probabilities) for organ in organs},
+        "organs": {
+            organ: _organ(images, organ, pooled[organ], probabilities) for organ in sorted(pooled)
+        },
     }
     if probabilities:
-        content["calibration"] = _calibration(_pooled(images))
+        content["calibration"] = _calibration(histogram)
     return content
 
 
 def per_image(image: ImageScores, *, probabilities: bool) -> dict[str, Any]:
     """A row of `metrics/per_image/<row>.csv`; undefined scores are None."""
-    scores = _scores([image], probabilities=probabilities)
+    scores = _scores([image], image, probabilities=probabilities)
     return {
         "id": image.record.id,
         "split": image.record.split,
@@ -106,8 +113,14 @@ def rounded(values: Mapping[str, float | None]) -> Numbers:
     return {name: round(value, DIGITS) for name, value in values.items() if value is not None}
 
 
-def _scores(images: Sequence[ImageScores], *, probabilities: bool) -> Numbers:
-    pooled, pixels = _pooled(images), _pooled_pixels(images)
+def _scores(
+    images: Sequence[ImageScores],
+    pooled: ProbabilityHistogram | ImageScores,
+    *,
+    probabilities: bool,
+) -> Numbers:
+    """All scores; `loss` and `pixel_dice` are those of `pooled`."""
+    pixels = _pooled_pixels(images)
     found: dict[str, float | None] = {
         "loss": pooled.loss if probabilities else None,
         "accuracy": pixels.accuracy,
@@ -131,8 +144,8 @@ def _defined(images: Iterable[ImageScores], name: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _pooled(images: Iterable[ImageScores]) -> ProbabilityHistogram:
-    return reduce(add, (image.histogram for image in images))
+def _sum(histograms: Iterable[ProbabilityHistogram]) -> ProbabilityHistogram:
+    return reduce(add, histograms)
 
 
 def _pooled_pixels(images: Iterable[ImageScores]) -> PixelCounts:
@@ -151,9 +164,11 @@ def _nucleus_count(image: ImageScores, name: str) -> int | None:
     return getattr(image.nuclei, name, None)
 
 
-def _organ(images: Iterable[ImageScores], organ: str, probabilities: bool) -> dict[str, Any]:
+def _organ(
+    images: Iterable[ImageScores], organ: str, pooled: ProbabilityHistogram, probabilities: bool
+) -> dict[str, Any]:
     members = [image for image in images if image.record.organ == organ]
-    return {"images": len(members), **_scores(members, probabilities=probabilities)}
+    return {"images": len(members), **_scores(members, pooled, probabilities=probabilities)}
 
 
 def _calibration(histogram: ProbabilityHistogram) -> dict[str, Any]:

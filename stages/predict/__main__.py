@@ -13,10 +13,11 @@ from monuseg.formats.manifest import SplitRecord, read_records
 from monuseg.formats.paths import MODELS, PREDICTIONS, RAW, SPLITS
 from monuseg.formats.predictions import write_output, write_probabilities
 from monuseg.formats.scale import scale_of
+from monuseg.inference.forward import load_forward
 from monuseg.inference.params import PredictParams
 from monuseg.inference.stain import NORMALISATIONS
 from monuseg.inference.views import predict_augmented
-from monuseg.models.shared import backend
+from monuseg.models.shared import registry
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -26,13 +27,7 @@ def main(arguments: argparse.Namespace) -> None:
         PipelineError: the model is missing, or an image too large at the model's resolution.
     """
     params = PredictParams.load()
-    backend.configure(params, seed=0)
-    # Only now, since these import Keras, and Keras reads its backend when it is imported.
-    from monuseg.inference.forward import forward_of
-    from monuseg.models.shared import registry, store
-
-    model, card = store.load(MODELS, arguments.model)
-    forward = forward_of(model, card.scaling)
+    forward, card = load_forward(MODELS, arguments.model, params)
     divisor = registry.architecture(card.model).divisor
     records = read_records(SPLITS, SplitRecord)
     with replacing_folder(PREDICTIONS / arguments.model) as folder:

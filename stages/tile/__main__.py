@@ -1,17 +1,18 @@
 """Stage `tile`: images to splits, padded arrays and windows, `data/tiles/<split>/`."""
 
 import argparse
+import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import get_args
-
-import pandas as pd
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import tell
 from monuseg.core.files import naming, replacing_all
-from monuseg.core.parallel import parallel_map
+from monuseg.core.parallel import parallel_each
 from monuseg.formats.manifest import ImageRecord, Split, SplitRecord, read_records, write_records
 from monuseg.formats.paths import MASKS, RAW, SPLITS, TILES
 from monuseg.formats.tiles import COLUMNS, INDEX
@@ -42,17 +43,38 @@ def main(arguments: argparse.Namespace) -> None:
                     size=params.size,
                     stride=params.stride,
                 )
-                written = parallel_map(write, members, title=f"tile {split}")
-                rows = [row for image in written for row in image.rows]
-                index = pd.DataFrame(rows, columns=COLUMNS)
-                index.to_csv(folder / INDEX, index=False, lineterminator="\n")
+                written, tiles = _write_split(write, members, folder / INDEX, f"tile {split}")
             said += _remarks_on_rescaled(members, written)
-            summary.append(f"{split}: {len(members)} images, {len(rows)} tiles")
+            summary.append(f"{split}: {len(members)} images, {tiles} tiles")
         write_records(table, records)
     # Only now, so that an error stands alone.
     for remark in said:
         tell(remark)
     print("\n".join(summary))
+
+
+def _write_split(
+    write: Callable[[SplitRecord], Tiled], records: Sequence[SplitRecord], index: Path, title: str
+) -> tuple[list[Tiled], int]:
+    """Write the images of a split and its index, row by row: there may be millions.
+
+    Returns:
+        What was written of each image, without its rows; and how many rows there are.
+    """
+    written = []
+    tiles = 0
+    with index.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+
+        def take(image: Tiled) -> None:
+            nonlocal tiles
+            tiles += len(image.rows)
+            table.writerows(image.rows)
+            written.append(replace(image, rows=[]))
+
+        parallel_each(write, records, take, title=title)
+    return written, tiles
 
 
 def _remarks_on_rescaled(records: Sequence[SplitRecord], written: Sequence[Tiled]) -> list[str]:

@@ -1,8 +1,9 @@
 """Stage `train@MODEL`: train one model on data/tiles/train; the test images are never read."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
 from monuseg.core.settings import Settings
 from monuseg.formats.paths import HISTORY, MODELS, TILES
-from monuseg.formats.tiles import TiledImage, read_tiles
-from monuseg.inference.stain import NORMALISATIONS
+from monuseg.formats.tiles import OnDemand, TiledImage, read_tiles
+from monuseg.inference.stain import AS_IT_IS, NORMALISATIONS
 from monuseg.models.shared import backend
 from stages.train.params import TrainParams
+from stages.train.stored import Stored
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -36,10 +38,8 @@ def main(arguments: argparse.Namespace) -> None:
             f"params.yaml: train.crop: {params.crop} is not divisible by {architecture.divisor}, "
             f"as {arguments.model} needs"
         )
-    training, validation = (
-        normalised(read_tiles(TILES / split), params.stain_normalisation)
-        for split in ("train", "validation")
-    )
+    model_params.require_crop(params.crop)
+    training, validation = (read_tiles(TILES / split) for split in ("train", "validation"))
     if not training:
         raise PipelineError("data/tiles/train has no image; change tile.protocol in params.yaml")
 
@@ -65,8 +65,7 @@ def main(arguments: argparse.Namespace) -> None:
     )
     print(
         f"{arguments.model}: {model.count_params():,} parameters, {len(training)} training and "
-        f"{len(validation)} validation images, {runtime.backend} on "
-        f"{'GPU' if runtime.gpu else 'CPU'}, {runtime.precision}"
+        f"{len(validation)} validation images, {runtime}"
     )
 
     settings = Settings.from_environment()
@@ -78,6 +77,10 @@ def main(arguments: argparse.Namespace) -> None:
     )
     scratch = settings.scratch / "training"
     with opened(scratch, arguments.model, key, settings.checkpoint_seconds) as checkpoint:
+        training, validation = (
+            normalised(images, params.stain_normalisation, scratch)
+            for images in (training, validation)
+        )
         trained = fit(
             model,
             # A GPU outruns one thread; on a CPU more would take the backend's cores.
@@ -86,6 +89,7 @@ def main(arguments: argparse.Namespace) -> None:
                 params,
                 model_params.scaling,
                 workers=settings.workers if runtime.gpu else 1,
+                scratch=scratch,
             ),
             validation,
             params,
@@ -105,6 +109,7 @@ def main(arguments: argparse.Namespace) -> None:
             seed=params.seed,
             versions=backend.versions(),
             stain_normalisation=params.stain_normalisation,
+            precision=runtime.precision,
         )
         store.save(MODELS, card, trained.weights)
         with replacing(HISTORY / f"{arguments.model}.csv") as temporary:
@@ -113,9 +118,14 @@ def main(arguments: argparse.Namespace) -> None:
             )
 
 
-def normalised(images: list[TiledImage], name: str) -> list[TiledImage]:
-    """The images with their stains normalised by one of `NORMALISATIONS`."""
-    return [replace(image, image=NORMALISATIONS[name](image.image)) for image in images]
+def normalised(images: Sequence[TiledImage], name: str, scratch: Path) -> Sequence[TiledImage]:
+    """The images with their stains normalised by one of `NORMALISATIONS`, stored in `scratch`."""
+    if name == AS_IT_IS:
+        return images
+    pixels = Stored(scratch)
+    for image in images:
+        pixels.append(NORMALISATIONS[name](image.image))
+    return OnDemand(lambda place: replace(images[place], image=pixels[place]), len(images))
 
 
 def _print_row(row: Mapping[str, float | None]) -> None:

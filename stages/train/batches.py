@@ -1,19 +1,21 @@
 """Batches as a pure function of (seed, global step), made ahead in the background."""
 
+import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from monuseg.formats.tiles import TiledImage
+from monuseg.formats.tiles import OnDemand, TiledImage
 from monuseg.models.shared.scaling import SCALINGS
 from stages.train.augmentation import jitter_colour, random_crop
 from stages.train.params import TrainParams
 from stages.train.sampling import Sampler
+from stages.train.stored import Stored
 from stages.train.targets import maps_of, target_of
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -24,33 +26,40 @@ BATCHES_AHEAD = 4  # with one worker; one more for each further worker
 class Batches:
     """Random crops of the training images.
 
+    Maps are made once and kept on disk, so that memory does not grow with
+    the number of images.
+
     Args:
         images: of the training split.
         params: `seed`, `batch_size`, `crop`, `outputs`, `boundary_width`, `sampling` and
             `augmentation` are used.
         scaling: the model's, see `monuseg.models.shared.scaling`.
         workers: threads that prepare batches, one each; no batch depends on their number.
+        scratch: folder on a disk with space for a byte per pixel and output.
+
+    Raises:
+        OSError: the disk is full.
     """
 
     def __init__(
-        self, images: list[TiledImage], params: TrainParams, scaling: str, *, workers: int = 1
+        self,
+        images: Sequence[TiledImage],
+        params: TrainParams,
+        scaling: str,
+        *,
+        workers: int = 1,
+        scratch: Path | None = None,
     ) -> None:
+        scratch = scratch or Path(tempfile.gettempdir())
         self._params = params
         self._workers = workers
         self._scale = SCALINGS[scaling]
-        # Each image is read many times; a memory map would go to the disk each time.
-        held = [
-            replace(
-                image,
-                image=np.ascontiguousarray(image.image),
-                labels=np.ascontiguousarray(image.labels),
-            )
-            for image in images
-        ]
-        self._sampler = Sampler(held, params.sampling)
-        self._maps = {
-            image.id: maps_of(image.labels, params.outputs, params.boundary_width) for image in held
-        }
+        self._images = images
+        self._sampler = Sampler(images, params.sampling, scratch)
+        maps = Stored(scratch)
+        for image in images:
+            maps.append(maps_of(image.labels, params.outputs, params.boundary_width))
+        self._maps = OnDemand(maps.__getitem__, len(images))
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a global step, counted from 0 over all epochs.
@@ -66,12 +75,13 @@ class Batches:
         self, step: int, place: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         generator = np.random.default_rng([self._params.seed, step, place])
-        image, centre = self._sampler.draw(generator)
+        number, centre = self._sampler.draw(generator)
+        image = self._images[number]
         augmentation = self._params.augmentation
         pixels, labels, maps = random_crop(
             image.image,
             image.labels,
-            self._maps[image.id],
+            self._maps[number],
             centre,
             self._params.crop,
             augmentation,

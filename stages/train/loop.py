@@ -1,7 +1,7 @@
 """The training loop: batches in, best weights and a history out."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,8 @@ class Trained:
     Attributes:
         weights: what `Model.get_weights` returned at the end of `epoch`.
         epoch: the one that was kept, from 1.
-        history: one row per epoch; the validation columns are None without validation images.
+        history: one row per epoch, with the learning rate of its last step; the validation columns
+            are None without validation images.
     """
 
     weights: list[npt.NDArray[np.generic]]
@@ -51,8 +52,10 @@ def compile_for_training(
 ) -> Any:
     """Give the model its optimizer and objective.
 
-    AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101) with a linear warm-up and a
-    cosine decay to zero at the last step, and with a moving average of the weights if asked for.
+    AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101), with a moving average of the
+    weights if asked for. With w steps of warm-up, step s from 0 has (s + 1) / (w + 1) of the
+    highest learning rate, and step w has all of it; after that it falls as a cosine to 0, which the
+    step after the last one would have. So no step is without effect.
 
     Args:
         model: the model to train.
@@ -66,9 +69,9 @@ def compile_for_training(
         What `fit` takes steps with: the model itself, or the model with additional heads.
     """
     steps = params.epochs * params.steps_per_epoch
-    warmup = round(params.warmup * steps)
+    warmup = min(round(params.warmup * steps), steps - 1)
     schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else learning_rate,
+        initial_learning_rate=learning_rate / (warmup + 1),
         decay_steps=steps - warmup,
         warmup_target=learning_rate if warmup else None,
         warmup_steps=warmup,
@@ -91,13 +94,14 @@ def compile_for_training(
         learner = model
         objective = cross_entropy_dice(params.dice_weight, weights)
     learner.compile(optimizer, objective, jit_compile=jit_compile)
+    model.jit_compile = jit_compile  # also where it is not the learner: it is what validation runs
     return learner
 
 
 def fit(
     model: Any,
     batches: Batches,
-    validation: list[TiledImage],
+    validation: Sequence[TiledImage],
     params: TrainParams,
     *,
     scaling: str,
@@ -142,7 +146,9 @@ def fit(
             desc=f"epoch {epoch}/{params.epochs}",
             disable=not sys.stderr.isatty(),
         )
-        for inputs, targets in steps:
+        for step, (inputs, targets) in enumerate(steps, start=1):
+            if step == params.steps_per_epoch:  # after a step, the optimizer has the next one's
+                rate = float(learner.optimizer.learning_rate)
             objectives.append(float(learner.train_on_batch(inputs, targets)))
             steps.set_postfix(objective=f"{objectives[-1]:.4f}")
         with _averaged(learner) if params.ema_momentum else nullcontext():
@@ -150,7 +156,7 @@ def fit(
             weights = model.get_weights()
         row: HistoryRow = {
             "epoch": epoch,
-            "learning_rate": float(learner.optimizer.learning_rate),
+            "learning_rate": rate,
             "objective": float(np.mean(objectives)),
             "validation_loss": scores.loss if scores else None,
             "validation_accuracy": scores.accuracy if scores else None,

@@ -1,41 +1,32 @@
 """Where training crops are cut: from which image, and around which point of it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from monuseg.formats.images import Labels
-from monuseg.formats.tiles import TiledImage
+from monuseg.formats.tiles import OnDemand, TiledImage
 from stages.train.params import SamplingParams
+from stages.train.stored import Stored
 
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class _Nuclei:
-    """The nuclei of an image.
-
-    Attributes:
-        labels: (height, width) of the image, without padding.
-        numbers: (nuclei,) their labels.
-        boxes: the rows and columns of each.
-        probabilities: (nuclei,) of each, with a sum of 1.
-    """
-
-    labels: Labels
-    numbers: npt.NDArray[np.intp]
-    boxes: list[tuple[slice, slice]]
-    probabilities: npt.NDArray[np.float64]
+# A nucleus of an image: its label, the rows and columns of its box, and its chance.
+NUCLEUS = np.dtype([("label", np.uint16), ("box", np.int32, (2, 2)), ("probability", np.float64)])
 
 
 class Sampler:
     """Draws centres of crops.
 
-    First an image is drawn, then a point in it. With `organs: area`, all tiles are equally likely,
-    so that larger images, and organs with more images, count for more. With `organs: equal`, all
-    organs are equally likely, then all images of the organ, so that rare organs are learned too.
+    First an image is drawn, then a point in it. With `organs: area`, all pixels of all images are
+    equally likely, so that larger images, and organs with more images, count for more. With
+    `organs: equal`, all organs are equally likely, then all images of the organ, so that rare
+    organs are learned too, then all pixels of the image. Tiles are not drawn: the last one of a row
+    is moved back to end where the image does, so pixels that lie in two would count twice.
 
     A share `nuclei` of the points lie in nuclei. Points drawn anywhere meet nuclei in proportion to
     their areas; if nuclei are drawn with equal chances, all are met equally often. Here a nucleus's
@@ -52,47 +43,62 @@ class Sampler:
     Args:
         images: of the training split.
         params: how to draw.
+        scratch: folder on a disk with space for tables of the nuclei.
     """
 
-    def __init__(self, images: list[TiledImage], params: SamplingParams) -> None:
+    def __init__(self, images: Sequence[TiledImage], params: SamplingParams, scratch: Path) -> None:
         self._params = params
-        self._tiles = [(image, tile) for image in images for tile in image.windows]
-        organs: dict[str, list[TiledImage]] = {}
-        for image in images:
-            organs.setdefault(image.organ, []).append(image)
+        self._images = images
+        organs: dict[str, list[int]] = {}
+        areas = []
+        nuclei = Stored(scratch)
+        for number, image in enumerate(images):
+            organs.setdefault(image.organ, []).append(number)
+            areas.append(image.height * image.width)
+            if params.nuclei:
+                nuclei.append(_nuclei_of(image))
         self._organs = list(organs.values())
-        self._nuclei = {image.id: _nuclei_of(image) for image in images if params.nuclei}
+        self._ends = np.cumsum(areas)
+        self._nuclei = OnDemand(nuclei.__getitem__, len(images))
 
-    def draw(self, generator: np.random.Generator) -> tuple[TiledImage, Point]:
-        """An image and the (y, x) of a point in it, in pixels from its upper left corner."""
+    def draw(self, generator: np.random.Generator) -> tuple[int, Point]:
+        """An image's number, and the (y, x) of a point in it in pixels from its upper left."""
         if self._params.organs == "equal":
             organ = self._organs[generator.integers(len(self._organs))]
-            image = organ[generator.integers(len(organ))]
-            y, x, height, width = image.windows[generator.integers(len(image.windows))]
+            number = organ[generator.integers(len(organ))]
         else:
-            image, (y, x, height, width) = self._tiles[generator.integers(len(self._tiles))]
+            pixel = generator.integers(self._ends[-1])
+            number = int(np.searchsorted(self._ends, pixel, side="right"))
+        image = self._images[number]
         # No number is drawn where nothing is to be decided: it would change the rest of the crop.
         if self._params.nuclei and generator.random() < self._params.nuclei:
-            nuclei = self._nuclei[image.id]
-            if nuclei.boxes:
-                return image, _point_in_a_nucleus(nuclei, generator)
-        return image, (generator.uniform(y, y + height), generator.uniform(x, x + width))
+            nuclei = self._nuclei[number]
+            if len(nuclei):
+                return number, _point_in_a_nucleus(image.labels, nuclei, generator)
+        return number, (generator.uniform(0, image.height), generator.uniform(0, image.width))
 
 
-def _nuclei_of(image: TiledImage) -> _Nuclei:
+def _nuclei_of(image: TiledImage) -> npt.NDArray[np.void]:
     labels = np.asarray(image.labels[: image.height, : image.width])
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     numbers = np.flatnonzero(areas)
     rarity = 1 / np.sqrt(areas[numbers])
+    found = np.zeros(len(numbers), NUCLEUS)
+    found["label"] = numbers
+    found["probability"] = rarity / rarity.sum()
     boxes = [box for box in ndimage.find_objects(labels) if box is not None]
-    return _Nuclei(labels, numbers, boxes, rarity / rarity.sum())
+    for place, box in enumerate(boxes):
+        found["box"][place] = [(along.start, along.stop) for along in box]
+    return found
 
 
-def _point_in_a_nucleus(nuclei: _Nuclei, generator: np.random.Generator) -> Point:
-    place = generator.choice(len(nuclei.boxes), p=nuclei.probabilities)
-    rows, columns = nuclei.boxes[place]
-    ys, xs = np.nonzero(nuclei.labels[rows, columns] == nuclei.numbers[place])
+def _point_in_a_nucleus(
+    labels: Labels, nuclei: npt.NDArray[np.void], generator: np.random.Generator
+) -> Point:
+    nucleus = nuclei[generator.choice(len(nuclei), p=nuclei["probability"])]
+    (top, bottom), (left, right) = nucleus["box"].tolist()
+    ys, xs = np.nonzero(labels[top:bottom, left:right] == nucleus["label"])
     pixel = generator.integers(len(ys))
-    y, x = rows.start + int(ys[pixel]), columns.start + int(xs[pixel])
+    y, x = top + int(ys[pixel]), left + int(xs[pixel])
     return generator.uniform(y, y + 1), generator.uniform(x, x + 1)

@@ -1,5 +1,6 @@
 """Scores of a network in training on whole validation images, each pixel once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ class ValidationScores:
     dice: float
 
 
-def validate(forward: Forward, images: list[TiledImage], divisor: int) -> ValidationScores:
+def validate(forward: Forward, images: Sequence[TiledImage], divisor: int) -> ValidationScores:
     """Score a network's first class against the nuclei of whole images.
 
     An image without nuclei in which none are found scores a Dice of 1.

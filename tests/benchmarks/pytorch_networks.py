@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from monuseg.models.deeplabv3plus import light
-from monuseg.models.deeplabv3plus.head import DECODER_CONVOLUTIONS, LOW_LEVEL_STRIDE, RATES
+from monuseg.models.deeplabv3plus.head import DECODER_CONVOLUTIONS, LOW_LEVEL_STRIDE
 from monuseg.models.deeplabv3plus.params import Params as DeepLabParams
 from monuseg.models.segnet.network import MULTIPLES
 from monuseg.models.segnet.params import CONVOLUTIONS
@@ -128,8 +128,8 @@ class DeepLabV3Plus(nn.Module):
             before = filters
         self.image = convolution(before, aspp, kernel=1)
         self.point = convolution(before, aspp, kernel=1)
-        self.rates = nn.ModuleList(convolution(before, aspp, rate=rate) for rate in RATES)
-        self.projection = convolution(aspp * (2 + len(RATES)), aspp, kernel=1)
+        self.rates = nn.ModuleList(convolution(before, aspp, rate=rate) for rate in params.rates)
+        self.projection = convolution(aspp * (2 + len(params.rates)), aspp, kernel=1)
         self.low = convolution(width, params.low_level_filters, kernel=1)
         sizes = [
             aspp + params.low_level_filters,
@@ -153,3 +153,6 @@ class DeepLabV3Plus(nn.Module):
         return functional.interpolate(
             self.logits(x), scale_factor=LOW_LEVEL_STRIDE, mode="bilinear"
         )
+
+
+NETWORKS = {"unet": UNet, "segnet": SegNet, "deeplabv3plus": DeepLabV3Plus}

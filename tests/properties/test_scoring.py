@@ -18,7 +18,7 @@ from monuseg.scoring.instances import aji, score_nuclei
 from monuseg.scoring.intervals import interval
 from monuseg.scoring.pixels import CLIP, ProbabilityHistogram
 from stages.evaluate.images import ImageScores
-from stages.evaluate.selection import THRESHOLDS, best_threshold, threshold_scores
+from stages.evaluate.selection import THRESHOLDS, best_threshold, dices_of, threshold_scores
 from stages.evaluate.summary import DIGITS, MEANS, detail, headline, intervals
 
 Labels = npt.NDArray[np.integer]
@@ -228,7 +228,7 @@ def test_pixel_scores_keep_their_bounds_and_order(
 def test_the_threshold_of_a_higher_mean_dice_does_not_exist(
     images: list[tuple[npt.NDArray[np.float16], Mask]],
 ) -> None:
-    scores, used = threshold_scores([ProbabilityHistogram.of(*image) for image in images])
+    scores, used = threshold_scores([dices_of(ProbabilityHistogram.of(*image)) for image in images])
     # The highest threshold has the fewest pixels: an image that it defines, all define.
     highest = np.float32(THRESHOLDS[-1])
     defined = [bool(truth.any() or (p.astype(np.float32) >= highest).any()) for p, truth in images]
@@ -245,23 +245,28 @@ def test_the_threshold_of_a_higher_mean_dice_does_not_exist(
 
 def scored(
     images: list[tuple[npt.NDArray[np.float16], Mask]], threshold: float
-) -> list[ImageScores]:
-    """Images with a nucleus for each mask of theirs, every second one annotated by a mask only."""
+) -> tuple[list[ImageScores], dict[str, ProbabilityHistogram]]:
+    """Images with a nucleus for each mask of theirs, every second one annotated by a mask only.
+
+    With their histograms, pooled by organ.
+    """
     made = []
+    pooled: dict[str, ProbabilityHistogram] = {}
     for number, (probability, truth) in enumerate(images):
         histogram = ProbabilityHistogram.of(probability, truth)
         kind = "binary-mask" if number % 2 else "aperio-xml"
         organ = ["lung", "brain"][number // 2 % 2]
         mask = above(probability, threshold).astype(np.uint16)
         made.append(
-            ImageScores(
-                record=SplitRecord(f"{number}", organ, "test", 0.25, 0.25, kind),
-                histogram=histogram,
-                pixels=histogram.at(threshold),
+            ImageScores.of(
+                SplitRecord(f"{number}", organ, "test", 0.25, 0.25, kind),
+                histogram,
+                threshold,
                 nuclei=None if number % 2 else score_nuclei(truth.astype(np.uint16), mask),
             )
         )
-    return made
+        pooled[organ] = pooled[organ] + histogram if organ in pooled else histogram
+    return made, pooled
 
 
 @FEW
@@ -269,8 +274,8 @@ def scored(
 def test_a_split_is_pooled_over_pixels_or_averaged_over_images(
     images: list[tuple[npt.NDArray[np.float16], Mask]], threshold: float
 ) -> None:
-    found = headline(scored(images, threshold), probabilities=True)
-    further = detail(scored(images, threshold), probabilities=True)
+    found = headline(*scored(images, threshold), probabilities=True)
+    further = detail(*scored(images, threshold), probabilities=True)
     p = np.concatenate([probability.ravel() for probability, _ in images]).astype(np.float64)
     t = np.concatenate([truth.ravel() for _, truth in images])
     mask = above(p, threshold)
@@ -354,7 +359,7 @@ def test_an_interval_moves_and_grows_with_its_values(
 def test_intervals_are_those_of_the_images_that_define_the_score(
     images: list[tuple[npt.NDArray[np.float16], Mask]],
 ) -> None:
-    members = scored(images, 0.5)
+    members, _ = scored(images, 0.5)
     found = intervals(members)
     for name in ("dice", "aji"):
         holder = [image.pixels if name == "dice" else image.nuclei for image in members]

@@ -1,18 +1,20 @@
 """Which GPU a model gets; the real run is in test_pipeline.py."""
 
+import ctypes
 import os
 import signal
-import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.processes import SlowProject, left, wait_until
-from tools.side_by_side import environment, gpu_count
+from tools.side_by_side import DRIVER, environment, gpu_count
 
 
-def test_each_model_gets_a_gpu_where_there_are_several() -> None:
+def test_each_model_gets_a_gpu_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MONUSEG_DEVICE_INDEX", raising=False)
     given = [environment(index, 2)["MONUSEG_DEVICE_INDEX"] for index in range(3)]
     assert given == ["0", "1", "0"]
 
@@ -22,15 +24,47 @@ def test_without_a_choice_the_environment_stays(gpus: int) -> None:
     assert environment(2, gpus) == dict(os.environ)
 
 
-def test_gpus_are_counted_as_the_driver_lists_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_gpu_that_the_user_chose_is_that_of_all_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONUSEG_DEVICE_INDEX", "1")
+    assert [environment(index, 2)["MONUSEG_DEVICE_INDEX"] for index in range(3)] == ["1"] * 3
+    monkeypatch.setenv("MONUSEG_DEVICE_INDEX", "")  # as good as unset
+    assert environment(0, 2)["MONUSEG_DEVICE_INDEX"] == "0"
+
+
+class Driver:
+    """NVIDIA's, on a machine of two GPUs of which CUDA_VISIBLE_DEVICES shows some, by number."""
+
+    def cuInit(self, flags: int) -> int:  # noqa: N802
+        """CUDA_ERROR_NO_DEVICE if none is visible."""
+        return 0 if self._visible() else 100
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        """Those that are visible."""
+        count._obj.value = self._visible()
+        return 0
+
+    def _visible(self) -> int:
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "0,1").split(",")
+        return len({"0", "1"} & set(shown))
+
+
+@pytest.mark.parametrize(("visible", "count"), [(None, 2), ("1", 1), ("0,1", 2), ("-1", 0)])
+def test_gpus_that_cuda_hides_do_not_count(
+    visible: str | None, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(ctypes, "CDLL", {DRIVER: Driver()}.__getitem__)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu_count() == count
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
     assert gpu_count() == 0
-    command = tmp_path / "nvidia-smi"
-    command.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho 'GPU 1: B (UUID: y)'\n")
-    command.chmod(command.stat().st_mode | stat.S_IXUSR)
-    assert gpu_count() == 2
 
 
 # In place of DVC, which ignores SIGINT while a stage runs; the stage may do so or not.

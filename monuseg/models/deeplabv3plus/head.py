@@ -9,8 +9,6 @@ from keras import layers, ops
 from monuseg.models.deeplabv3plus.separable import separable_convolution
 from monuseg.models.shared.convolution import convolution
 
-RATES = (6, 12, 18)  # of the pyramid at output stride 16; in proportion at others
-RATES_STRIDE = 16
 LOW_LEVEL_STRIDE = 4
 DECODER_CONVOLUTIONS = 2
 
@@ -21,6 +19,7 @@ class Head:
 
     Attributes:
         output_stride: of the encoder's last features.
+        rates: of the pyramid's atrous convolutions, in pixels of these features.
         aspp_filters: of each branch, and of their projection. The paper has 256.
         low_level_filters: channels that the low-level features are reduced to. The paper has 48.
         decoder_filters: of the decoder's 3 x 3 convolutions. The paper has 256.
@@ -28,6 +27,7 @@ class Head:
     """
 
     output_stride: int
+    rates: tuple[int, ...]
     aspp_filters: int
     low_level_filters: int
     decoder_filters: int
@@ -56,9 +56,8 @@ class Head:
             Spread(name="pyramid_image_spread")([mean, x]),
             convolution(x, filters, "pyramid_point", kernel=1),
         ]
-        for rate in RATES:
-            scaled = rate * RATES_STRIDE // self.output_stride
-            branches.append(self._convolution(x, filters, f"pyramid_rate{rate}", rate=scaled))
+        for number, rate in enumerate(self.rates, start=1):
+            branches.append(self._convolution(x, filters, f"pyramid_atrous{number}", rate=rate))
         x = layers.Concatenate(name="pyramid_concatenation")(branches)
         return convolution(x, filters, "pyramid_projection", kernel=1)
 

@@ -10,7 +10,7 @@ import keras
 
 from monuseg.models.deeplabv3plus import light, resnet50, xception
 from monuseg.models.deeplabv3plus.head import Head
-from monuseg.models.deeplabv3plus.params import NO_WEIGHTS, Params
+from monuseg.models.deeplabv3plus.params import NO_WEIGHTS, RATES_STRIDE, Params
 from monuseg.models.deeplabv3plus.pretrained import take_resnet50
 
 
@@ -37,6 +37,7 @@ def build(params: Params, classes: int) -> keras.Model:
         low, high = light.encode(image, stride, params.width)
     head = Head(
         output_stride=stride,
+        rates=tuple(rate * RATES_STRIDE // stride for rate in params.rates),
         aspp_filters=params.aspp_filters,
         low_level_filters=params.low_level_filters,
         decoder_filters=params.decoder_filters,

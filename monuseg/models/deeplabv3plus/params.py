@@ -1,15 +1,20 @@
 """Block `deeplabv3plus` of params.yaml; without Keras."""
 
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from monuseg.core.errors import PipelineError
 from monuseg.models.shared.params import ModelParams
 
 DIVISOR = 16  # the largest output stride
+RATES_STRIDE = 16  # the output stride that `rates` are for
 NO_WEIGHTS = "none"
 NOT_FILES = (NO_WEIGHTS, "imagenet")  # what `weights` may be besides a path
+
+Rate = Annotated[int, Field(ge=1, le=256, strict=True)]
 
 
 class Params(ModelParams):
@@ -19,6 +24,9 @@ class Params(ModelParams):
         encoder: `resnet50` (40.4 M parameters in all at the paper's filters), `xception` (41.3 M)
             or `light`.
         output_stride: input pixels per pixel of the encoder's last features.
+        rates: distances between the taps of the pyramid's three atrous convolutions, in pixels of
+            features at stride 16; at stride 8 they are doubled. The paper has 6, 12 and 18, for
+            crops of 513 pixels.
         width: filters of the light encoder's first stage; the other encoders have their own.
         aspp_filters: of each branch of the atrous pyramid. The paper has 256.
         low_level_filters: channels that the features at stride 4 are reduced to. The paper has 48.
@@ -29,6 +37,8 @@ class Params(ModelParams):
 
     encoder: Literal["light", "resnet50", "xception"]
     output_stride: Literal[8, 16]
+    # YAML has no tuples, so a list is accepted as one.
+    rates: Annotated[tuple[Rate, Rate, Rate], Field(strict=False)]
     width: int = Field(ge=1, le=256)
     aspp_filters: int = Field(ge=1, le=1024)
     low_level_filters: int = Field(ge=1, le=1024)
@@ -42,6 +52,27 @@ class Params(ModelParams):
                 f"`weights` are for encoder resnet50; set them to none for {self.encoder}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _rates_increase(self) -> Self:
+        if any(rate >= next_rate for rate, next_rate in pairwise(self.rates)):
+            raise ValueError("`rates` must increase, as [1, 2, 4]; sort them and repeat none")
+        return self
+
+    def require_crop(self, crop: int) -> None:
+        """Refuse a crop whose features are no wider than the largest rate.
+
+        The outer taps of that convolution would always lie in the padding. Their weights would
+        keep their random start, and count on whole images, whose features are wider. As the third
+        rate is 3 or more, a crop that fits it also fits the encoders, whose own rates end at 2.
+        """
+        side, largest = crop // RATES_STRIDE, self.rates[-1]
+        if largest >= side:
+            raise PipelineError(
+                f"params.yaml: deeplabv3plus.rates: {[*self.rates]} do not fit train.crop: {crop}, "
+                f"whose features are {side} pixels wide: outer taps would never be trained; set "
+                f"the crop to {RATES_STRIDE * (largest + 1)} or more, or lower the rates"
+            )
 
     @property
     def files(self) -> tuple[Path, ...]:

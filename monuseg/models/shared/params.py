@@ -22,6 +22,16 @@ class ModelParams(Block):
         """Name the block: `monuseg.models.unet.params` defines block `unet`."""
         cls.key = cls.__module__.split(".")[-2]
 
+    def require_crop(self, crop: int) -> None:
+        """Refuse a training crop on which some of the model's weights would never be trained.
+
+        Args:
+            crop: its side in pixels, which the model's `DIVISOR` divides.
+
+        Raises:
+            PipelineError: the crop is too small for these parameters. Here none is.
+        """
+
     @property
     def files(self) -> tuple[Path, ...]:
         """The user's own files that training starts from, if the model takes any."""

@@ -26,6 +26,8 @@ class Card:
         seed: of the training.
         versions: of Keras and the backend that trained it.
         stain_normalisation: of whole images before anything else; see `monuseg.inference.stain`.
+        precision: Keras's dtype policy in training; the weights are float32 in any case. None in
+            cards of versions that did not record it.
     """
 
     model: str
@@ -37,6 +39,7 @@ class Card:
     seed: int
     versions: dict[str, str]
     stain_normalisation: str = "none"
+    precision: str | None = None
 
 
 class _InMemory(io.BytesIO):

@@ -3,14 +3,16 @@
 import operator
 import os
 import threading
+import weakref
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from monuseg.core import parallel
 from monuseg.core.errors import PipelineError
-from monuseg.core.parallel import parallel_map
+from monuseg.core.parallel import parallel_each, parallel_map
 from monuseg.readers.annotations import read_regions
 from tests.monuseg.core.conftest import IMAGES, StageMasks
 
@@ -31,6 +33,34 @@ def test_results_come_in_the_items_order(monkeypatch: pytest.MonkeyPatch, worker
     assert parallel_map(hex, iter(HEX), title="x") == EXPECTED
     assert parallel_map(hex, [7], title="x") == ["0x7"]
     assert parallel_map(hex, [], title="x") == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_each_result_is_taken_in_the_items_order_and_let_go(
+    monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    """Of 40 results of 5 MB, none that was taken is held."""
+    monkeypatch.setenv("MONUSEG_WORKERS", workers)
+    taken: list[weakref.ref[np.ndarray]] = []
+    alive: list[int] = []
+
+    def take(result: np.ndarray) -> None:
+        alive.append(sum(one() is not None for one in taken))
+        assert result.shape == (5_000_000 + len(taken),)
+        taken.append(weakref.ref(result))
+
+    parallel_each(np.zeros, range(5_000_000, 5_000_040), take, title="x")
+    assert len(taken) == 40
+    assert max(alive) <= 1  # the last one, until the next is assigned
+
+
+def test_an_error_in_taking_ends_the_map() -> None:
+    def take(result: str) -> None:
+        raise PipelineError(result)
+
+    with pytest.raises(PipelineError, match="0x3"):
+        parallel_each(hex, HEX, take, title="x")
+    assert parallel_map(hex, HEX, title="x") == EXPECTED
 
 
 def test_one_worker_is_this_process_and_two_are_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_a_model_that_returns_more_windows_than_it_was_given_is_an_error() -> No
     def doubled(pixels: np.ndarray) -> np.ndarray:
         return brightness(np.concatenate([pixels, pixels]))
 
-    with pytest.raises(ValueError, match="longer"):
+    with pytest.raises(ValueError, match="too many"):
         predict_image(doubled, random_image(8, 8), window=8, overlap=2, divisor=1)
 
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from monuseg.core.errors import PipelineError
-from monuseg.models.shared.backend import ONEDNN, X86, refuse_contradictions
+from monuseg.inference.params import PredictParams
+from monuseg.models.shared.backend import (
+    ONEDNN,
+    X86,
+    convolves_in_bfloat16,
+    refuse_contradictions,
+)
 from stages.train.params import TrainParams
 
 CONFIGURE = """
@@ -28,28 +34,76 @@ run(main, parser("").parse_args())
 """
 
 
-def configure(changes: str, **environment: str) -> subprocess.CompletedProcess[str]:
+# Of `convolves_in_bfloat16`, so that a test does not depend on the processor.
+FAST = """
+from monuseg.models.shared import backend
+backend.convolves_in_bfloat16 = lambda: True
+"""
+
+
+def configure(
+    changes: str, script: str = CONFIGURE, **environment: str
+) -> subprocess.CompletedProcess[str]:
     inherited = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
     return subprocess.run(
-        [sys.executable, "-c", CONFIGURE, changes],
+        [sys.executable, "-c", script, changes],
         env=inherited | {"CUDA_VISIBLE_DEVICES": "-1"} | environment,
         capture_output=True,
         text=True,
     )
 
 
-def test_without_a_gpu_auto_means_float32_on_the_cpu_without_xla() -> None:
-    done = configure("{}")
-    assert done.stdout.strip() == (
-        '{"backend": "tensorflow", "gpu": false, "jit_compile": false, "precision": "float32"}'
-    )
-    assert done.stderr == ""
+def test_on_a_cpu_auto_is_without_xla_and_in_bfloat16_where_that_is_fast() -> None:
+    for fast, precision in ((True, "mixed_bfloat16"), (False, "float32")):
+        script = FAST.replace("True", str(fast)) + CONFIGURE
+        done = configure('{"precision": "auto"}', script)
+        assert done.stdout.strip() == (
+            '{"backend": "tensorflow", "gpu": false, "jit_compile": false, '
+            f'"precision": "{precision}"}}'
+        )
+        assert done.stderr == ""
+
+
+def test_the_default_run_is_in_float32_on_every_processor() -> None:
+    params = TrainParams.load(), PredictParams.load()
+    assert [block.precision for block in params] == ["float32", "float32"]
+
+
+FLAGS = "processor\t: 0\nflags\t\t: fpu avx512f {}\nbugs\t\t: spectre_v1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "fast"),
+    [
+        (FLAGS.format("avx512_bf16 avx512_fp16"), True),
+        (FLAGS.format("amx_bf16 amx_tile amx_int8"), True),
+        (FLAGS.format("avx512_vnni"), False),
+        (FLAGS.format("avx512_bf16x xamx_bf16"), False),
+        ("processor\t: 0\nmodel name\t: avx512_bf16\n", False),
+        (None, False),
+    ],
+)
+def test_instructions_for_bfloat16_are_found(text: str | None, fast: bool, tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    if text is not None:
+        file.write_text(text)
+    assert convolves_in_bfloat16(file) is fast
 
 
 @pytest.mark.parametrize(
     ("changes", "environment", "message"),
     [
-        ('{"device": "gpu"}', {}, "params.yaml: train.device: gpu, but tensorflow finds none"),
+        (
+            '{"device": "gpu"}',
+            {},
+            "params.yaml: train.device: gpu, but tensorflow finds none; install it with CUDA by "
+            "requirements-gpu.txt, or set the key to auto or cpu",
+        ),
+        (
+            '{"device": "gpu", "backend": "jax"}',
+            {},
+            "but jax finds none; install it with CUDA by requirements-gpu-jax.txt, or set",
+        ),
         ("{}", {"KERAS_BACKEND": "jax"}, "KERAS_BACKEND=jax contradicts params.yaml: train"),
         ("{}", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "TF_ENABLE_ONEDNN_OPTS=0 could change results"),
         ('{"xla": "on"}', {}, "params.yaml: train.xla: on contradicts deterministic: true"),
@@ -208,10 +262,10 @@ def test_a_backend_that_is_not_installed_is_named() -> None:
 
 
 def test_jax_is_quiet_and_reserves_no_memory_unless_told_to() -> None:
-    script = CONFIGURE + 'import os\nprint(os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])\n'
+    script = FAST + CONFIGURE + 'import os\nprint(os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])\n'
     for given, found in (({}, "false"), ({"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}, "true")):
         done = subprocess.run(
-            [sys.executable, "-c", script, '{"backend": "jax"}'],
+            [sys.executable, "-c", script, '{"backend": "jax", "precision": "auto"}'],
             env={k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"} | given,
             capture_output=True,
             text=True,
@@ -221,6 +275,36 @@ def test_jax_is_quiet_and_reserves_no_memory_unless_told_to() -> None:
             found,
         ]
         assert done.stderr == ""
+
+
+SUMS = """
+import hashlib, sys
+from monuseg.models.shared import backend
+from stages.train.params import TrainParams
+changes = {"backend": "jax", "device": "cpu", "threads": int(sys.argv[1])}
+backend.configure(TrainParams.load().model_copy(update=changes), 1)
+import jax
+import numpy as np
+values = np.random.default_rng(1).normal(size=(1 << 18, 4)).astype(np.float32)
+sums = jax.jit(lambda x: (x.sum(), x.T @ x))(values)
+print(hashlib.sha256(b"".join(np.asarray(one).tobytes() for one in sums)).hexdigest())
+"""
+
+
+def test_threads_decide_jax_sums_and_the_machine_does_not() -> None:
+    def sums(threads: int, **environment: str) -> str:
+        inherited = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+        done = subprocess.run(
+            [sys.executable, "-c", SUMS, str(threads)],
+            env=inherited | environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    # XLA takes NPROC, and else the cores, for the number of threads if it is not told.
+    assert sums(3) == sums(3, NPROC="1", PJRT_NPROC="7") != sums(1)
 
 
 ONEDNN_IS_ON = """

@@ -27,6 +27,7 @@ MODELS: dict[str, dict[str, object]] = {
         "encoder": "light",
         "output_stride": 8,
         "width": 4,
+        "rates": [1, 2, 3],
         "aspp_filters": 8,
         "low_level_filters": 4,
         "decoder_filters": 8,

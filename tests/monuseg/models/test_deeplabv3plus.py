@@ -1,6 +1,7 @@
 """DeepLabV3+: the published sizes, atrous encoders, and Keras's own weights of ResNet-50."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,15 +10,20 @@ import pytest
 from pydantic import ValidationError
 
 from monuseg.core.errors import PipelineError
+from monuseg.core.paths import PARAMS
 from monuseg.models.deeplabv3plus import light, resnet50, xception
 from monuseg.models.deeplabv3plus import network as deeplabv3plus
 from monuseg.models.deeplabv3plus.head import BilinearUpsampling, Spread
-from monuseg.models.deeplabv3plus.network import Params
+from monuseg.models.deeplabv3plus.params import Params
 from monuseg.models.shared.scaling import SCALINGS
+from tools import check
+
+SetParams = Callable[[dict[str, object]], None]
 
 PAPER: dict[str, object] = {
     "encoder": "resnet50",
     "output_stride": 16,
+    "rates": [6, 12, 18],
     "width": 1,
     "aspp_filters": 256,
     "low_level_filters": 48,
@@ -54,7 +60,7 @@ def test_on_xception_it_has_the_published_parameters() -> None:
     # Of the widely used Keras version of the authors' code, for the 21 classes of PASCAL VOC.
     model = deeplabv3plus.build(params(encoder="xception"), 21)
     assert model.count_params() == 41_258_213
-    branch = model.get_layer("pyramid_rate12_depthwise_convolution")
+    branch = model.get_layer("pyramid_atrous2_depthwise_convolution")
     assert isinstance(branch, keras.layers.DepthwiseConv2D)
     assert branch.dilation_rate == (12, 12)
 
@@ -85,11 +91,11 @@ def test_features_are_at_stride_4_and_at_the_output_stride(encoder: str, stride:
 
 @pytest.mark.parametrize("stride", [8, 16])
 def test_the_pyramids_rates_follow_the_output_stride(stride: int) -> None:
-    model = deeplabv3plus.build(params(**TINY, output_stride=stride), 1)
+    model = deeplabv3plus.build(params(**TINY, output_stride=stride, rates=[2, 4, 7]), 1)
     rates = [
-        model.get_layer(f"pyramid_rate{rate}_convolution").dilation_rate for rate in (6, 12, 18)
+        model.get_layer(f"pyramid_atrous{number}_convolution").dilation_rate for number in (1, 2, 3)
     ]
-    assert rates == [(rate * 16 // stride,) * 2 for rate in (6, 12, 18)]
+    assert rates == {16: [(2, 2), (4, 4), (7, 7)], 8: [(4, 4), (8, 8), (14, 14)]}[stride]
 
 
 def test_the_images_mean_is_spread_over_the_map() -> None:
@@ -215,6 +221,40 @@ def test_a_failed_download_says_what_else_there_is(monkeypatch: pytest.MonkeyPat
 def test_there_are_weights_for_resnet50_only(encoder: str) -> None:
     with pytest.raises(ValidationError, match="are for encoder resnet50"):
         params(encoder=encoder, weights="imagenet")
+
+
+@pytest.mark.parametrize(
+    "rates", [[6, 12], [6, 12, 18, 24], [6, 12, 12], [12, 6, 18], [0, 6, 12], [1, 2, 3.0], 6]
+)
+def test_rates_are_three_whole_numbers_that_increase(rates: object) -> None:
+    with pytest.raises(ValidationError, match="rates"):
+        params(rates=rates)
+
+
+@pytest.mark.parametrize(("rates", "least"), [([2, 4, 6], 112), ([6, 12, 18], 304)])
+@pytest.mark.parametrize("stride", [8, 16])
+def test_a_crop_that_the_rates_do_not_fit_is_refused(
+    rates: list[int], least: int, stride: int
+) -> None:
+    chosen = params(rates=rates, output_stride=stride)
+    chosen.require_crop(least)
+    with pytest.raises(PipelineError) as raised:
+        chosen.require_crop(least - 16)
+    assert str(raised.value) == (
+        f"params.yaml: deeplabv3plus.rates: {rates} do not fit train.crop: {least - 16}, whose "
+        f"features are {rates[-1]} pixels wide: outer taps would never be trained; set the crop "
+        f"to {least} or more, or lower the rates"
+    )
+
+
+def test_so_it_is_when_all_of_params_yaml_is_checked(set_params: SetParams) -> None:
+    set_params({"train.crop": 32})
+    with pytest.raises(
+        PipelineError, match=r"rates: \[1, 2, 3\] do not fit train\.crop: 32, .* 64 "
+    ):
+        check.check_params(PARAMS)
+    set_params({"models": ["unet", "segnet"]})  # nobody trains DeepLabV3+
+    check.check_params(PARAMS)
 
 
 def test_input_scaling_follows_the_weights() -> None:

@@ -17,6 +17,7 @@ from monuseg.models.shared.registry import architecture
 DEEPLAB: dict[str, object] = {
     "output_stride": 16,
     "width": 2,
+    "rates": [1, 2, 3],
     "aspp_filters": 4,
     "low_level_filters": 2,
     "decoder_filters": 4,

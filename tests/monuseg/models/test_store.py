@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ CARD = store.Card(
     epoch=1,
     seed=1,
     versions={},
+    precision="mixed_bfloat16",
 )
 
 SAVE = """
@@ -42,6 +44,34 @@ def test_a_saved_model_computes_the_same_after_loading(tmp_path: Path) -> None:
     image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
     np.testing.assert_array_equal(model.predict_on_batch(image), loaded.predict_on_batch(image))
     assert card == CARD
+
+
+def test_a_card_that_records_no_precision_is_read(tmp_path: Path) -> None:
+    store.save(tmp_path, CARD, store.build(CARD).get_weights())
+    card_file = tmp_path / "unet.json"
+    text = card_file.read_text()
+    assert text.count(',\n  "precision": "mixed_bfloat16"') == 1
+    card_file.write_text(text.replace(',\n  "precision": "mixed_bfloat16"', ""))
+    _, card = store.load(tmp_path, "unet")
+    assert card.precision is None
+
+
+def test_mixed_precision_stores_the_weights_of_single_precision(tmp_path: Path) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = store.build(CARD)
+        store.save(tmp_path, CARD, model.get_weights())
+        loaded, _ = store.load(tmp_path, "unet")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    assert model.layers[1].compute_dtype == "bfloat16"
+    assert loaded.predict_on_batch(image).dtype == np.float32
+    np.testing.assert_array_equal(model.predict_on_batch(image), loaded.predict_on_batch(image))
+    single, _ = store.load(tmp_path, "unet")
+    for mixed, stored in zip(model.get_weights(), single.get_weights(), strict=True):
+        assert stored.dtype == np.float32
+        np.testing.assert_array_equal(mixed, stored)
 
 
 def test_only_weights_are_stored_not_the_optimizer(tmp_path: Path) -> None:

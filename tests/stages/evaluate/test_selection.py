@@ -11,10 +11,17 @@ from stages.evaluate.selection import (
     ThresholdScore,
     best_nuclei,
     best_threshold,
+    dices_of,
     mean,
     nuclei_scores,
     threshold_scores,
 )
+
+
+def scores_of(
+    histograms: list[ProbabilityHistogram],
+) -> tuple[list[ThresholdScore], list[bool]]:
+    return threshold_scores([dices_of(one) for one in histograms])
 
 
 def test_the_grid() -> None:
@@ -28,7 +35,7 @@ def test_threshold_scores_are_the_mean_dice_of_the_masks() -> None:
     probabilities = rng.random((3, 40, 40)).astype(np.float16)
     truths = rng.random((3, 40, 40)) < 0.3
     histograms = [ProbabilityHistogram.of(p, t) for p, t in zip(probabilities, truths, strict=True)]
-    scores, used = threshold_scores(histograms)
+    scores, used = scores_of(histograms)
     assert used == [True] * 3
     for score in scores:
         masks = above(probabilities, score.threshold)
@@ -42,7 +49,7 @@ def test_threshold_scores_are_the_mean_dice_of_the_masks() -> None:
 def test_the_threshold_between_nuclei_and_background_wins() -> None:
     probability = np.array([[0.31, 0.31, 0.35, 0.1]], np.float16)
     truth = np.array([[0, 0, 1, 0]], bool)
-    scores, _ = threshold_scores([ProbabilityHistogram.of(probability, truth)])
+    scores, _ = scores_of([ProbabilityHistogram.of(probability, truth)])
     assert best_threshold(scores) == 0.34
 
 
@@ -55,13 +62,13 @@ def slide(nucleus: float, *background: float, size: int = 10) -> ProbabilityHist
 def test_a_pixel_on_a_slide_without_nuclei_does_not_choose_the_threshold() -> None:
     # Dice is 1 up to 0.54, and 0 above.
     with_nuclei = slide(0.55, 0.1, 0.1)
-    alone, _ = threshold_scores([with_nuclei])
+    alone, _ = scores_of([with_nuclei])
     assert best_threshold(alone) == 0.5
     # Undefined from 0.62 on, 0 below: in the mean of some thresholds and not of others.
     for empty in (slide(0, 0.61, 0.1, size=0), slide(0, 0.1, size=0)):
-        assert threshold_scores([with_nuclei, empty, with_nuclei]) == (alone, [True, False, True])
+        assert scores_of([with_nuclei, empty, with_nuclei]) == (alone, [True, False, True])
     # With a pixel that every threshold takes, its Dice is 0 everywhere and changes no order.
-    scores, used = threshold_scores([with_nuclei, slide(0, 0.9, size=0)])
+    scores, used = scores_of([with_nuclei, slide(0, 0.9, size=0)])
     assert used == [True, True]
     assert best_threshold(scores) == 0.5
     assert scores[0].dice == 0.5
@@ -71,7 +78,7 @@ def test_a_threshold_above_which_all_is_undefined_no_longer_wins() -> None:
     # Dice is 1 at 0.30, 0.5 above. The slide without nuclei, whose one wrong pixel is 0.61, would
     # halve the means up to 0.60, and 0.62 would be no worse than 0.30 and nearer to 0.5.
     images = [slide(0.3, size=20) + slide(0.9, *[0.25] * 12, size=10), slide(0, 0.61, size=0)]
-    scores, used = threshold_scores(images)
+    scores, used = scores_of(images)
     assert used == [True, False]
     below = [score.dice for score in scores if score.threshold <= 0.24]
     assert below == pytest.approx([60 / 72] * 3)
@@ -80,7 +87,7 @@ def test_a_threshold_above_which_all_is_undefined_no_longer_wins() -> None:
 
 
 def test_where_no_image_is_defined_by_all_there_is_no_score() -> None:
-    scores, used = threshold_scores([slide(0, 0.5, size=0)])
+    scores, used = scores_of([slide(0, 0.5, size=0)])
     assert used == [False]
     assert {score.dice for score in scores} == {None}
 

@@ -22,6 +22,7 @@ from stages.predict import __main__ as predict
 
 SETTINGS = NucleiSettings(threshold=0.5, smoothing=2.0, min_distance=7, min_area=160)
 SIZES = {0.25: (64, 96), 0.27: (64, 96), 0.5: (32, 48), 0.125: (128, 192)}  # by um per pixel
+RUNTIME = backend.Runtime("tensorflow", gpu=False, precision="float32", jit_compile=False)
 SEEN: list[tuple[int, ...]] = []
 
 
@@ -43,8 +44,8 @@ def records(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[SplitRecord]
     """A project with a model for 0.25 um per pixel and an image of each size."""
     card = store.Card("unet", {}, ["nucleus"], "unit", 0.25, 1, 0, {})
     monkeypatch.setattr(store, "load", lambda folder, name: (None, card))
-    monkeypatch.setattr(forward, "forward_of", lambda model, scaling: darkness)
-    monkeypatch.setattr(backend, "configure", lambda params, *, seed: None)
+    monkeypatch.setattr(forward, "forward_of", lambda model, scaling, jit_compile: darkness)
+    monkeypatch.setattr(backend, "configure", lambda params, *, seed: RUNTIME)
     RAW.mkdir(parents=True)
     made = []
     for um_per_pixel in SIZES:
@@ -84,7 +85,7 @@ def test_evaluate_and_segment_find_the_same_nuclei_at_every_resolution(
         assert labels.max() == 1
         assert abs((labels > 0).sum() * scale**2 - 200) < 25
         write_labels(MASKS / f"{record.id}.png", labels)
-        scores = score_image(record, row, SETTINGS, tmp_path)
+        scores, _ = score_image(record, row, SETTINGS, tmp_path)
         np.testing.assert_array_equal(read_labels(tmp_path / f"{record.id}.png"), labels)
         assert scores.nuclei is not None
         assert candidate_scores(record, row, [SETTINGS]) == [(1.0, 1.0)]

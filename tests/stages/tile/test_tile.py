@@ -165,7 +165,7 @@ def test_none_leaves_an_empty_validation_split_that_is_there(
     assert len(splits["train"]) == 10
     # Nothing of the run before is left.
     assert [path.name for path in Path("data/tiles/validation").iterdir()] == ["index.csv"]
-    assert read_tiles(Path("data/tiles/validation")) == []
+    assert not read_tiles(Path("data/tiles/validation"))
 
 
 def challenge_set() -> list[ImageRecord]:

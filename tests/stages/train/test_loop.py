@@ -57,10 +57,63 @@ def test_the_same_inputs_give_the_same_weights_and_history(
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_learning_rate_rises_then_falls_to_zero(trained: Trained) -> None:
+def scheduled(warmup: int, steps: int, highest: float) -> list[float]:
+    """The learning rate of each step."""
+    rising = [highest * (step + 1) / (warmup + 1) for step in range(warmup)]
+    cosine = 0.5 * (1 + np.cos(np.pi * np.arange(steps - warmup) / (steps - warmup)))
+    return [*rising, *(highest * cosine)]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "warmup", "rising"),
+    [(3, 12, 0.1, 4), (1, 5, 0.0, 0), (2, 5, 0.99, 9), (1, 2, 0.9, 1), (1, 1, 0.5, 0)],
+)
+def test_every_step_has_a_learning_rate(
+    epochs: int, steps: int, warmup: float, rising: int
+) -> None:
+    params = PARAMS.model_copy(
+        update={"epochs": epochs, "steps_per_epoch": steps, "warmup": warmup}
+    )
+    model = unet.build(unet.Params(width=2, learning_rate=0.01), classes=1)
+    optimizer = compile_for_training(model, params, 0.01, jit_compile=False).optimizer
+    found = []
+    for step in range(epochs * steps):
+        optimizer.iterations.assign(step)
+        found.append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(found, scheduled(rising, epochs * steps, 0.01), rtol=1e-5)
+    assert min(found) > 0
+    assert max(found) == pytest.approx(0.01)
+
+
+def test_the_first_step_moves_the_weights_by_its_learning_rate(images: list[TiledImage]) -> None:
+    params = PARAMS.model_copy(update={"weight_decay": 0.0, "clip_norm": 1e6})
+    model = unet.build(unet.Params(width=2, learning_rate=0.01), classes=1)
+    compile_for_training(model, params, 0.01, jit_compile=False)
+    before = [np.array(variable) for variable in model.trainable_variables]
+    model.train_on_batch(*Batches(images, params, "symmetric")[0])
+    moved = [
+        np.abs(np.array(variable) - old).max()
+        for variable, old in zip(model.trainable_variables, before, strict=True)
+    ]
+    # Adam's first step is the learning rate, whatever the gradient; where that is not nearly 0.
+    assert np.median(moved) == pytest.approx(scheduled(4, 36, 0.01)[0], rel=0.01)
+
+
+def test_history_has_the_learning_rate_of_each_epochs_last_step(trained: Trained) -> None:
     rates = [row["learning_rate"] for row in trained.history]
-    assert 0 < rates[0] <= 0.01
-    assert rates[-1] == pytest.approx(0, abs=1e-6)
+    assert rates == pytest.approx(scheduled(4, 36, 0.01)[11::12], rel=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_validation_is_compiled_as_training_is(jit_compile: bool) -> None:
+    params = PARAMS.model_copy(update={"deep_supervision": 0.5})
+    settings = unet.Params(width=2, learning_rate=0.01)
+    model = unet.build(settings, classes=1)
+    learner = compile_for_training(
+        model, params, 0.01, jit_compile=jit_compile, coarse=unet.coarse_features(settings)
+    )
+    assert learner is not model
+    assert (learner.jit_compile, model.jit_compile) == (jit_compile, jit_compile)
 
 
 def test_without_validation_the_last_epoch_is_kept(images: list[TiledImage]) -> None:

@@ -1,6 +1,9 @@
 """Where crops are cut: organs, images and nuclei, each as often as asked for."""
 
+import tempfile
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,22 +21,21 @@ DRAWS = 4000
 TOLERANCE = 4 * 0.5 / np.sqrt(DRAWS)
 
 
-def an_image(
-    name: str, organ: str, labels: np.ndarray | None = None, tiles: int = 1, size: int = 64
-) -> TiledImage:
-    """An image of tiles one below the other, without nuclei unless given."""
+def an_image(name: str, organ: str, labels: np.ndarray | None = None, size: int = 64) -> TiledImage:
+    """An image of one tile, without nuclei unless given."""
     if labels is None:
         labels = np.zeros((size, size), np.uint16)
     height, width = labels.shape
-    windows = [(height // tiles * tile, 0, height // tiles, width) for tile in range(tiles)]
     pixels = np.zeros((height, width, 3), np.uint8)
-    return TiledImage(name, 0.25, height, width, pixels, labels, windows, organ)
+    return TiledImage(name, 0.25, height, width, pixels, labels, [(0, 0, height, width)], organ)
 
 
 def drawn(images: list[TiledImage], params: SamplingParams, draws: int = DRAWS):
     generator = np.random.default_rng(0)
-    sampler = Sampler(images, params)
-    return [sampler.draw(generator) for _ in range(draws)]
+    with tempfile.TemporaryDirectory() as scratch:
+        sampler = Sampler(images, params, Path(scratch))
+        found = [sampler.draw(generator) for _ in range(draws)]
+    return [(images[number], point) for number, point in found]
 
 
 def shares(values: list[str]) -> dict[str, float]:
@@ -49,22 +51,45 @@ def nuclei() -> np.ndarray:
     return labels
 
 
-def test_by_area_any_tile_is_as_likely_as_any_other_and_nothing_more_is_drawn() -> None:
-    images = [an_image("a", "lung", tiles=3), an_image("b", "brain")]
-    tiles = [(image, window) for image in images for window in image.windows]
-    sampler = Sampler(images, TODAY)
+def test_by_area_any_pixel_is_as_likely_as_any_other_and_nothing_more_is_drawn(
+    tmp_path: Path,
+) -> None:
+    images = [an_image("a", "lung"), an_image("b", "brain", size=32)]
+    sampler = Sampler(images, TODAY, tmp_path)
     generator, restated = np.random.default_rng(3), np.random.default_rng(3)
     for _ in range(50):
-        image, (y, x, height, width) = tiles[restated.integers(4)]
-        centre = (restated.uniform(y, y + height), restated.uniform(x, x + width))
-        assert sampler.draw(generator) == (image, centre)
+        number = int(restated.integers(64 * 64 + 32 * 32) >= 64 * 64)
+        side = images[number].height
+        centre = (restated.uniform(0, side), restated.uniform(0, side))
+        assert sampler.draw(generator) == (number, centre)
+
+
+@pytest.mark.parametrize("params", [TODAY, EQUAL])
+def test_pixels_that_lie_in_two_tiles_are_drawn_no_more_often(params: SamplingParams) -> None:
+    """Of 80 pixels in tiles of 64, the 48 in the middle lie in both."""
+    labels = np.zeros((80, 80), np.uint16)
+    windows = [(y, x, 64, 64) for y in (0, 16) for x in (0, 16)]
+    image = replace(an_image("a", "lung", labels), windows=windows)
+    points = np.array([point for _, point in drawn([image], params)])
+    for along in points.T:
+        counts = np.histogram(along, bins=5, range=(0, 80))[0]
+        np.testing.assert_allclose(counts / DRAWS, 1 / 5, atol=4 * (0.16 / DRAWS) ** 0.5)
+
+
+def test_padding_is_not_drawn() -> None:
+    image = replace(an_image("a", "lung"), height=30, width=32, windows=[(0, 0, 30, 32)])
+    points = np.array([point for _, point in drawn([image, image], TODAY, 300)])
+    assert (points < [30, 32]).all()
+    assert (points.max(axis=0) > [28, 30]).all()
 
 
 def test_an_organ_of_one_image_is_as_likely_as_the_others() -> None:
-    images = [an_image(f"liver {number}", "liver", tiles=4) for number in range(18)]
-    images += [an_image("a", "brain"), an_image("b", "lung", tiles=2), an_image("c", "lung")]
+    images = [an_image(f"liver {number}", "liver") for number in range(18)]
+    images += [an_image("a", "brain"), an_image("b", "lung", size=96), an_image("c", "lung")]
     by_area = shares([image.organ for image, _ in drawn(images, TODAY)])
-    assert by_area["brain"] < 0.03
+    # 1 of 18 + 1 + 2.25 + 1 areas.
+    assert abs(by_area["brain"] - 1 / 22.25) < TOLERANCE
+    assert abs(by_area["lung"] - 3.25 / 22.25) < TOLERANCE
     equal = [image for image, _ in drawn(images, EQUAL)]
     for organ in ("liver", "brain", "lung"):
         assert abs(shares([image.organ for image in equal])[organ] - 1 / 3) < TOLERANCE
@@ -75,7 +100,7 @@ def test_an_organ_of_one_image_is_as_likely_as_the_others() -> None:
 
 
 def test_a_point_is_anywhere_in_the_image() -> None:
-    image = an_image("a", "lung", tiles=2)
+    image = an_image("a", "lung")
     points = np.array([point for _, point in drawn([image], EQUAL)])
     assert points.min() >= 0
     assert points.max() < 64
@@ -86,7 +111,7 @@ def test_a_point_is_anywhere_in_the_image() -> None:
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_a_share_of_the_points_lies_in_nuclei(nuclei: np.ndarray, share: float) -> None:
     params = SamplingParams(organs="area", nuclei=share)
-    points = [point for _, point in drawn([an_image("a", "lung", nuclei, tiles=2)], params)]
+    points = [point for _, point in drawn([an_image("a", "lung", nuclei)], params)]
     inside = np.mean([nuclei[int(y), int(x)] > 0 for y, x in points])
     by_chance = np.mean(nuclei > 0)
     assert abs(inside - (share + (1 - share) * by_chance)) <= TOLERANCE
