@@ -9,13 +9,14 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
 import pandas as pd
 from tqdm import tqdm
 
+from stages.train.params import TrainParams
 from tests.benchmarks.sides import BATCH, BLOCKS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
@@ -81,6 +82,18 @@ def table(rounds: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def processor() -> str:
+    """What it was measured on."""
+    name = platform.processor() or platform.machine()
+    with suppress(FileNotFoundError):  # of Linux
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        name = next(
+            (line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line),
+            name,
+        )
+    return f"Measured on: {name}, {TrainParams.load().threads} threads."
+
+
 def main() -> None:
     """Print the table and put it into docs/performance.md."""
     command = argparse.ArgumentParser(description=__doc__)
@@ -91,7 +104,7 @@ def main() -> None:
     print(lines)
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    parts = [f"{before}{BEGIN}", platform.processor() or platform.machine(), lines, f"{END}{after}"]
+    parts = [f"{before}{BEGIN}", processor(), lines, f"{END}{after}"]
     PAGE.write_text("\n\n".join(parts), encoding="utf-8")
 
 
