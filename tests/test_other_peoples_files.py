@@ -7,7 +7,7 @@ those of the circles and boxes themselves.
 import argparse
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -58,9 +58,11 @@ def discs(*circles: tuple[int, int, int], first: int = 1) -> npt.NDArray[np.uint
     return labels
 
 
-def region(outline: object, tag: str = "Vertex", **attributes: object) -> str:
+def region(
+    outline: Iterable[tuple[object, object]], tag: str = "Vertex", **attributes: object
+) -> str:
     said = "".join(f' {name}="{value}"' for name, value in attributes.items())
-    vertices = "".join(f'<{tag} X="{x}" Y="{y}"/>' for x, y in outline)  # type: ignore[attr-defined]
+    vertices = "".join(f'<{tag} X="{x}" Y="{y}"/>' for x, y in outline)
     return f"<Region{said}><Vertices>{vertices}</Vertices></Region>"
 
 

@@ -48,7 +48,7 @@ def predict_image(
         for x in window_starts(width, columns, columns - overlap)
     ]
     padded = pad(image, rows, columns)
-    if len(places) == 1:
+    if len(places) == 1:  # nothing to blend, which takes a twentieth of the time of a fast network
         [probability] = forward(padded[np.newaxis])
         return np.asarray(probability[:height, :width])
     weight = np.outer(_ramp(rows, overlap), _ramp(columns, overlap))[..., np.newaxis]

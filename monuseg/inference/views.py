@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monuseg.core.errors import PipelineError
+from monuseg.formats.images import PIXELS_MAX
 from monuseg.formats.predictions import Probabilities
 from monuseg.inference.params import PredictParams
 from monuseg.inference.sliding_window import Floats, Forward, Pixels, predict_image
@@ -17,9 +18,6 @@ from monuseg.inference.sliding_window import Floats, Forward, Pixels, predict_im
 Value = TypeVar("Value", bound=np.generic)
 # From (height, width, 3) to (height, width, classes).
 PredictImage = Callable[[Pixels], Floats]
-
-# As many as an image may have that needs no resampling.
-RESAMPLED_MAX = 100_000_000
 
 # Quarter turns, and whether mirrored afterwards: half a turn and a mirror give the other flip.
 UPRIGHT = [(0, False)]
@@ -48,10 +46,10 @@ def predict_augmented(
         PipelineError: the image would be too large at the model's resolution.
     """
     height, width = image.shape[:2]
-    if scale != 1 and height * width * scale**2 > RESAMPLED_MAX:
+    if scale != 1 and height * width * scale**2 > PIXELS_MAX:
         raise PipelineError(
             f"{width} x {height} pixels become {round(width * scale)} x {round(height * scale)} at "
-            f"the model's resolution, but at most {RESAMPLED_MAX} are allowed; cut it into smaller "
+            f"the model's resolution, but at most {PIXELS_MAX} are allowed; cut it into smaller "
             "images, or correct its resolution"
         )
     predict = partial(

@@ -34,6 +34,9 @@ class AsapTarget(RegionsTarget):
         super().__init__(name)
         self.layer = 1
 
+    def begin(self, tag: str, attributes: dict[str, str]) -> None:
+        """Nothing: each annotation states its own group."""
+
     def made(self, outline: Outline) -> Region:
         """The region of `attributes`."""
         group = layer_name(self.attributes.get("PartOfGroup", ""))

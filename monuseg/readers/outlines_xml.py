@@ -1,6 +1,7 @@
 """Regions in XML, read as a stream: what the formats of several programs have in common."""
 
 import re
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable
 from typing import ClassVar, Protocol
@@ -109,7 +110,7 @@ def _malformed(content: bytes, error: ParseError) -> str:
     )
 
 
-class RegionsTarget:
+class RegionsTarget(ABC):
     """Collects the regions of a file; a class of each format fills in what differs."""
 
     program: ClassVar[str]
@@ -128,12 +129,13 @@ class RegionsTarget:
         self._coordinates = array("d")  # x and y in turn
         self._order: list[str] = []
 
+    @abstractmethod
     def begin(self, tag: str, attributes: dict[str, str]) -> None:
         """An element other than a region or vertex begins."""
 
+    @abstractmethod
     def made(self, outline: limits.Outline) -> Region:
         """The region of `attributes`."""
-        raise NotImplementedError
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """An element begins."""

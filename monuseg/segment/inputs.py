@@ -93,7 +93,7 @@ def inspected(path: Path, *, given: float | None, default: float) -> tuple[Outco
     if found.source == ASSUMED:
         um_per_pixel = default
         assumed = f"no resolution stated, the model's {default:g} um per pixel assumed"
-        remark = "; ".join([*([remark] if remark else []), f"{assumed} (--um-per-pixel sets it)"])
+        remark = "; ".join(filter(None, [remark, f"{assumed} (--um-per-pixel sets it)"]))
     return Outcome(path.name, width, height, um_per_pixel, found.source), remark
 
 
@@ -116,7 +116,7 @@ def read_image(path: Path) -> bytes:
 def _images_in(folder: Path) -> list[Path]:
     entries = sorted(folder.iterdir())
     images = [path for path in entries if _is_image(path)]
-    skipped = [path.name for path in entries if path not in set(images)]
+    skipped = [path.name for path in entries if not _is_image(path)]
     if skipped:
         more = ", ..." if len(skipped) > SHOWN else ""
         names = ", ".join(skipped[:SHOWN])

@@ -24,10 +24,16 @@ from monuseg.readers.annotations import kind_of, stated_resolution
 from monuseg.readers.raster import BYTES_MAX as IMAGE_BYTES_MAX
 from monuseg.readers.raster import decode_map, decode_rgb, is_plain_tif
 from monuseg.readers.regions import BYTES_MAX as OUTLINES_BYTES_MAX
-from monuseg.readers.resolution import ANNOTATION, Stated, settle, stated_by_image
+from monuseg.readers.resolution import (
+    ANNOTATION,
+    DEFAULT_UM_PER_PIXEL,
+    Stated,
+    settle,
+    stated_by_image,
+)
 from stages.extract.archives import Member, opened, require_at_most
 from stages.extract.layouts import Ignored, ImageFiles, Layout, recognise, shown
-from stages.extract.tables import Told, key_of, read_tables
+from stages.extract.tables import Metadata, key_of, read_tables
 
 IGNORED_TABLE = "ignored.csv"
 
@@ -65,14 +71,14 @@ def write_raw(
         layout = recognise(members, annotations)
         used = [m for files in layout.images for m in (files.image, files.annotation)]
         require_at_most(max_bytes, used)
-        told, unused = read_tables(layout.organ_tables)
-        writer = _Writer(folder, told, um_per_pixel)
+        metadata, unused = read_tables(layout.organ_tables)
+        writer = _Writer(folder, metadata, um_per_pixel)
         # `None`: no progress bar where standard error is no terminal.
         records = [writer.write(one) for one in tqdm(layout.images, desc="extract", disable=None)]
     if layout.ignored:
         _write_ignored(folder / IGNORED_TABLE, layout.ignored)
     # Only now, so that an error stands alone.
-    remarks = [*_remarks(layout, told), *_remarks_on(records), *writer.disagreements]
+    remarks = [*_remarks(layout, metadata), *_remarks_on(records), *writer.disagreements]
     if unused:
         remarks.append(f"organs.csv has {len(unused)} column(s) of no use: {shown(unused)}")
     for line in remarks:
@@ -83,10 +89,12 @@ def write_raw(
 class _Writer:
     """Writes one image after the other, and remembers whose pixels it has seen."""
 
-    def __init__(self, folder: Path, told: Mapping[str, Told], um_per_pixel: float | None) -> None:
+    def __init__(
+        self, folder: Path, metadata: Mapping[str, Metadata], um_per_pixel: float | None
+    ) -> None:
         self.disagreements: list[str] = []
         self._folder = folder
-        self._told = told
+        self._metadata = metadata
         self._um_per_pixel = um_per_pixel
         self._seen: dict[bytes, Member] = {}
 
@@ -106,16 +114,16 @@ class _Writer:
         else:
             write_rgb(path, image)
         kind, annotation_path, stated = self._write_annotation(files, image)
-        told = self._told.get(key_of(files.id), Told())
+        metadata = self._metadata.get(key_of(files.id), Metadata())
         resolution, remark = settle(
-            [*stated_by_image(content), *stated], given=told.um_per_pixel or self._um_per_pixel
+            [*stated_by_image(content), *stated], given=metadata.um_per_pixel or self._um_per_pixel
         )
         if remark:
             self.disagreements.append(f"{files.id}: {remark}")
-        patient = told.patient or _patient_by_name(files) or files.id
+        patient = metadata.patient or _patient_by_name(files) or files.id
         return ImageRecord(
             id=files.id,
-            organ=told.organ or organ_of(files.id) or UNKNOWN_ORGAN,
+            organ=metadata.organ or organ_of(files.id) or UNKNOWN_ORGAN,
             patient=patient.upper(),
             part=files.part,
             um_per_pixel=resolution.um_per_pixel,
@@ -171,7 +179,7 @@ def _write_ignored(path: Path, ignored: Sequence[Ignored]) -> None:
             writer.writerow([archive, path_shown, one.reason])
 
 
-def _remarks(layout: Layout, told: Mapping[str, Told]) -> list[str]:
+def _remarks(layout: Layout, metadata: Mapping[str, Metadata]) -> list[str]:
     """What the layout leaves to say."""
     lines = []
     if layout.ignored:
@@ -185,10 +193,10 @@ def _remarks(layout: Layout, told: Mapping[str, Told]) -> list[str]:
             f"extract.annotations does not match it: {shown(layout.unmatched)}"
         )
     keys = {key_of(files.id) for files in layout.images}
-    strangers = [key for key in told if key not in keys]
+    strangers = [key for key in metadata if key not in keys]
     if strangers:
         lines.append(f"organs.csv names {len(strangers)} id(s) of no image: {shown(strangers)}")
-    apart = _without_patient(layout.images, told)
+    apart = _without_patient(layout.images, metadata)
     if apart:
         lines.append(
             f"{len(apart)} image(s) count as another patient's than those of the same slide or "
@@ -202,12 +210,12 @@ def _remarks(layout: Layout, told: Mapping[str, Told]) -> list[str]:
     return lines
 
 
-def _without_patient(images: Sequence[ImageFiles], told: Mapping[str, Told]) -> list[str]:
+def _without_patient(images: Sequence[ImageFiles], metadata: Mapping[str, Metadata]) -> list[str]:
     """Ids without a patient in organs.csv, which names one for others of their slide."""
     renamed: set[str | None] = set()
     silent = {}
     for files in images:
-        named, known = told.get(key_of(files.id), Told()).patient, _patient_by_name(files)
+        named, known = metadata.get(key_of(files.id), Metadata()).patient, _patient_by_name(files)
         if not named:
             silent[files.id] = known
         elif known and named.upper() != known.upper():
@@ -226,9 +234,8 @@ def _remarks_on(records: Sequence[ImageRecord]) -> list[str]:
         )
     assumed = [record.id for record in records if record.um_per_pixel_source == ASSUMED]
     if assumed:
-        um_per_pixel = next(r.um_per_pixel for r in records if r.um_per_pixel_source == ASSUMED)
         lines.append(
-            f"{len(assumed)} image(s) do not state their resolution; {um_per_pixel} um per pixel "
-            f"is assumed (extract.um_per_pixel gives another): {shown(assumed)}"
+            f"{len(assumed)} image(s) do not state their resolution; {DEFAULT_UM_PER_PIXEL} um per "
+            f"pixel is assumed (extract.um_per_pixel gives another): {shown(assumed)}"
         )
     return lines

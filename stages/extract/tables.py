@@ -13,12 +13,12 @@ from stages.extract.layouts import id_of
 
 TABLE_BYTES_MAX = 1 << 20
 ID, ORGAN, PATIENT, UM_PER_PIXEL = "id", "organ", "patient", "um_per_pixel"
-TOLD = (ORGAN, PATIENT, UM_PER_PIXEL)
+METADATA = (ORGAN, PATIENT, UM_PER_PIXEL)
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is said of an image; each may be None.
+class Metadata:
+    """What the tables say of an image; None where they say nothing.
 
     Attributes:
         organ: lower case.
@@ -31,7 +31,7 @@ class Told:
     um_per_pixel: float | None = None
 
 
-def read_tables(tables: Sequence[Member]) -> tuple[dict[str, Told], list[str]]:
+def read_tables(tables: Sequence[Member]) -> tuple[dict[str, Metadata], list[str]]:
     """What all tables say together.
 
     The columns are `id` and at least one of `organ`, `patient` and `um_per_pixel`; an empty cell
@@ -46,11 +46,11 @@ def read_tables(tables: Sequence[Member]) -> tuple[dict[str, Told], list[str]]:
             number that is none, or contradicts what was said of the same image before.
     """
     cells: dict[str, dict[str, str]] = {}
-    told: dict[str, Told] = {}
+    metadata: dict[str, Metadata] = {}
     unused: dict[str, None] = {}
     for table in tables:
         rows, names = _read(table)
-        unused |= dict.fromkeys(repr(name) for name in names if name not in (ID, *TOLD))
+        unused |= dict.fromkeys(repr(name) for name in names if name not in (ID, *METADATA))
         for image_id, row in rows:
             key = key_of(image_id)
             known = cells.setdefault(key, {})
@@ -59,12 +59,12 @@ def read_tables(tables: Sequence[Member]) -> tuple[dict[str, Told], list[str]]:
                     raise PipelineError(
                         f"{table}: {image_id} is {value} here and {known[name]} before; keep one"
                     )
-            told[key] = Told(
+            metadata[key] = Metadata(
                 organ=known.get(ORGAN),
                 patient=known.get(PATIENT),
                 um_per_pixel=_number(known.get(UM_PER_PIXEL), f"{table}: {image_id}"),
             )
-    return told, list(unused)
+    return metadata, list(unused)
 
 
 def key_of(image_id: str) -> str:
@@ -82,12 +82,12 @@ def _read(table: Member) -> tuple[list[tuple[str, dict[str, str]]], Sequence[str
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise PipelineError(f"{table}: no CSV in UTF-8 ({error}); save it as such") from error
-    if ID not in names or not set(TOLD) & set(names):
+    if ID not in names or not set(METADATA) & set(names):
         raise PipelineError(
             f"{table}: expected the columns id,organ (or patient, um_per_pixel); found {names}; "
             "name them in its first line"
         )
-    twice = [name for name in (ID, *TOLD) if names.count(name) > 1]
+    twice = [name for name in (ID, *METADATA) if names.count(name) > 1]
     if twice:
         raise PipelineError(f"{table}: has the column {twice[0]!r} twice; remove one")
     found = []
@@ -97,7 +97,7 @@ def _read(table: Member) -> tuple[list[tuple[str, dict[str, str]]], Sequence[str
                 f"{table}: the row of {row[ID]!r} has more cells than the first; "
                 'put a cell with a comma in it in quotes, as "a, b"'
             )
-        cells = {name: _cleaned(row.get(name) or "", table) for name in (ID, *TOLD)}
+        cells = {name: _cleaned(row.get(name) or "", table) for name in (ID, *METADATA)}
         cells[ORGAN] = cells[ORGAN].lower()
         image_id = cells.pop(ID)
         said = {name: cell for name, cell in cells.items() if cell}

@@ -78,17 +78,15 @@ def write_mask(record: ImageRecord, *, raw: Path, folder: Path, params: MasksPar
     """
     height, width, _ = read_rgb(raw / f"{record.id}.tif").shape
     path = raw / f"{record.id}{ANNOTATION_SUFFIXES[record.annotation]}"
-    if record.annotation == BINARY_MASK:
-        labels = _from_binary_mask(path, height, width)
-    elif record.annotation == LABEL_MAP:
-        labels = _from_label_map(path, height, width)
+    if record.annotation in (BINARY_MASK, LABEL_MAP):
+        read = _from_binary_mask if record.annotation == BINARY_MASK else _from_label_map
+        labels = read(path, height, width)
+        nuclei = int(labels.max(initial=0))
+        written = Written(Count(record.id, nuclei, nuclei, 0, 0), [], {})
     else:
         labels, written = _from_outlines(record, path, height, width, params)
-        write_labels(folder / f"{record.id}.png", labels)
-        return written
     write_labels(folder / f"{record.id}.png", labels)
-    nuclei = int(labels.max(initial=0))
-    return Written(Count(record.id, nuclei, nuclei, 0, 0), [], {})
+    return written
 
 
 def _from_outlines(

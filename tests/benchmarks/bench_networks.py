@@ -6,10 +6,10 @@ import torch
 
 from monuseg.models.shared.registry import architecture
 from tests.benchmarks import pytorch_networks
-from tests.benchmarks.sides import BLOCKS, CLASSES, params_of
+from tests.benchmarks.sides import CLASSES, NETWORKS, params_of
 
 
-@pytest.mark.parametrize("network", BLOCKS)
+@pytest.mark.parametrize("network", NETWORKS)
 def test_as_many_parameters_and_pixels(network: str) -> None:
     params = params_of(network)
     theirs = pytorch_networks.NETWORKS[network](params, CLASSES).eval()

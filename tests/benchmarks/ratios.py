@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.train.params import TrainParams
-from tests.benchmarks.sides import BATCH, BLOCKS
+from tests.benchmarks.sides import BATCH, NETWORKS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- ratios: written by make bench -->", "<!-- end of ratios -->"
@@ -63,7 +63,7 @@ def paired(sides: list[tuple[str, ...]], rounds: int) -> list[float]:
 def table(rounds: int) -> pd.DataFrame:
     """A row for each kind of work, network and precision."""
     rows = []
-    kinds = [(work, network, p) for work in WORKS for network in BLOCKS for p in PRECISIONS]
+    kinds = [(work, network, p) for work in WORKS for network in NETWORKS for p in PRECISIONS]
     for work, network, precision in tqdm(kinds, disable=not sys.stderr.isatty()):
         ours, theirs = paired(
             [("keras", work, network, precision), ("torch", work, network, precision)], rounds

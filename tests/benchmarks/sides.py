@@ -12,35 +12,26 @@ from typing import Any
 
 import numpy as np
 
+from monuseg.core.params import parse_yaml
 from monuseg.inference.params import PredictParams
 from monuseg.models.shared import backend
 from monuseg.models.shared.registry import architecture
 from stages.train.params import TrainParams
+from tools.preset import PRESETS
 
 CLASSES = 3
 BATCH, CROP = 8, 256
 SIDE = 1008  # of a whole image: MoNuSeg's 1000, up to a multiple of 16
-# The block of each network at the size for two CPU cores.
-BLOCKS: dict[str, dict[str, Any]] = {
-    "unet": {"width": 16},
-    "segnet": {"width": 16, "levels": 3},
-    "deeplabv3plus": {
-        "encoder": "light",
-        "width": 32,
-        "rates": (1, 2, 4),
-        "aspp_filters": 128,
-        "low_level_filters": 24,
-        "decoder_filters": 128,
-    },
-}
+PRESET = parse_yaml((PRESETS / "monuseg-cpu.yaml").read_text(encoding="utf-8"))
+NETWORKS = ("unet", "segnet", "deeplabv3plus")
 WARM_UP = 2  # rounds that compile
 
 Round = Callable[[], object]
 
 
 def params_of(network: str) -> Any:
-    """The network's block of params.yaml, at the size of `BLOCKS`."""
-    return architecture(network).params.load().model_copy(update=BLOCKS[network])
+    """The network's block of the preset for two CPU cores."""
+    return architecture(network).params.model_validate(PRESET[network])
 
 
 def batch() -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +144,7 @@ def main() -> None:
     command = argparse.ArgumentParser(description=__doc__)
     command.add_argument("framework", choices=["keras", "torch"])
     command.add_argument("work", choices=["training", "forward"])
-    command.add_argument("network", choices=list(BLOCKS))
+    command.add_argument("network", choices=NETWORKS)
     command.add_argument("precision", choices=["float32", "mixed_bfloat16"])
     given = command.parse_args()
     one_round = SIDES[given.framework, given.work](given.network, given.precision)

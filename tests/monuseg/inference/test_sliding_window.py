@@ -83,8 +83,9 @@ def test_a_model_that_returns_more_windows_than_it_was_given_is_an_error() -> No
     def doubled(pixels: np.ndarray) -> np.ndarray:
         return brightness(np.concatenate([pixels, pixels]))
 
-    with pytest.raises(ValueError, match="too many"):
-        predict_image(doubled, random_image(8, 8), window=8, overlap=2, divisor=1)
+    for side, said in ((8, "too many"), (12, "longer")):  # one window, and several
+        with pytest.raises(ValueError, match=said):
+            predict_image(doubled, random_image(side, side), window=8, overlap=2, divisor=1)
 
 
 def test_the_answers_of_all_windows_are_not_held_at_once() -> None:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from monuseg.core.errors import PipelineError
+from monuseg.formats.images import PIXELS_MAX
 from monuseg.inference.params import PredictParams
 from monuseg.inference.views import (
-    RESAMPLED_MAX,
     UPRIGHT,
     mean_over_views,
     predict_augmented,
@@ -167,7 +167,7 @@ def test_answers_are_rounded_as_they_are_stored() -> None:
 
 
 def test_an_image_that_would_become_enormous_is_refused_before_it_is_made() -> None:
-    side = int(RESAMPLED_MAX**0.5) // 40
+    side = int(PIXELS_MAX**0.5) // 40
     image = np.zeros((side + 1, side, 3), np.uint8)
     with pytest.raises(PipelineError, match=r"250 x 251 pixels become 10000 x 10040.*cut it"):
         predict_augmented(brightness, image, PLAIN, divisor=1, scale=40.0)

@@ -8,12 +8,11 @@ import pytest
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.files import write_json
-from monuseg.formats.images import read_labels, write_labels, write_rgb
+from monuseg.formats.images import PIXELS_MAX, read_labels, write_labels, write_rgb
 from monuseg.formats.manifest import SplitRecord, write_records
 from monuseg.formats.paths import MASKS, PREDICTIONS, RAW, SPLITS
 from monuseg.formats.predictions import read_output, read_probabilities
 from monuseg.inference import forward
-from monuseg.inference.views import RESAMPLED_MAX
 from monuseg.models.shared import backend, store
 from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
 from monuseg.segment import command as segment
@@ -101,7 +100,7 @@ def test_evaluate_and_segment_find_the_same_nuclei_at_every_resolution(
 
 
 def test_an_image_too_large_at_the_models_resolution_is_named(records: list[SplitRecord]) -> None:
-    coarse = int(RESAMPLED_MAX**0.5 / 32) * 0.25
+    coarse = int(PIXELS_MAX**0.5 / 32) * 0.25
     write_records(SPLITS, [SplitRecord("of-0.5", "lung", "test", coarse, 0.25, "aperio-xml")])
     with pytest.raises(PipelineError, match=r"data/raw/of-0\.5\.tif: 48 x 32 pixels become .*cut"):
         predict.main(argparse.Namespace(model="unet"))

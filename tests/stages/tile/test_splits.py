@@ -1,13 +1,14 @@
 """Tests of `stages.tile.splits`."""
 
+from typing import Any
+
 import pytest
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.manifest import ImageRecord, Part
 from stages.tile.params import Protocol, TileParams
 from stages.tile.splits import remarks, split_images
-
-HASH = "0" * 64
+from tests.stages.tile.making import record_of
 
 
 def params(um_per_pixel: float | None = None, protocol: Protocol = "archive") -> TileParams:
@@ -25,25 +26,8 @@ def params(um_per_pixel: float | None = None, protocol: Protocol = "archive") ->
     )
 
 
-def image(
-    image_id: str,
-    part: Part = "train",
-    *,
-    patient: str = "",
-    um_per_pixel: float = 0.25,
-    source: str = "given",
-) -> ImageRecord:
-    return ImageRecord(
-        id=image_id,
-        organ="lung",
-        patient=patient or image_id,
-        part=part,
-        um_per_pixel=um_per_pixel,
-        um_per_pixel_source=source,
-        annotation="aperio-xml",
-        sha256=HASH,
-        annotation_sha256=HASH,
-    )
+def image(image_id: str, part: Part = "train", **known: Any) -> ImageRecord:
+    return record_of(image_id, part, **known)
 
 
 def test_a_patient_in_both_parts_is_refused() -> None:

@@ -16,10 +16,10 @@ from monuseg.formats.manifest import ImageRecord, Part, SplitRecord, read_record
 from monuseg.formats.protocol import CHALLENGE_TEST, CHALLENGE_TRAIN, KUMAR_TRAIN, patient_of
 from monuseg.formats.tiles import read_tiles
 from stages.tile import __main__ as tile
+from tests.stages.tile.making import record_of
 
 SetParams = Callable[[dict[str, object]], None]
 
-HASH = "0" * 64
 SPLITS = ("train", "validation", "test")
 
 
@@ -39,16 +39,13 @@ def add(
     generator = np.random.default_rng(len(list(raw.iterdir())))
     write_rgb(raw / f"{image_id}.tif", generator.integers(0, 256, (*shape, 3), dtype=np.uint8))
     write_labels(masks / f"{image_id}.png", generator.integers(0, 4, shape, dtype=np.uint16))
-    return ImageRecord(
-        id=image_id,
+    return record_of(
+        image_id,
+        part,
         organ=organ,
-        patient=patient_of(image_id) or image_id,
-        part=part,
+        patient=patient_of(image_id) or "",
         um_per_pixel=um_per_pixel,
-        um_per_pixel_source=source,
-        annotation="aperio-xml",
-        sha256=HASH,
-        annotation_sha256=HASH,
+        source=source,
     )
 
 
