@@ -20,6 +20,8 @@ UINT8_MAX = 255.0
 DENSITY = -np.log((np.arange(256) + 1) / 256).astype(np.float32)
 # In sigmas, where a Gaussian is taken as zero: there it has 0.01 of its height.
 GAUSSIAN_END = 3
+# From what archives of slides keep at worst to what scanners write at best.
+JPEG_QUALITY = (40, 95)
 
 
 def random_crop(
@@ -160,7 +162,8 @@ def jitter_colour(
 
     Args:
         image: (height, width, 3) RGB.
-        params: `stain`, `stain_shift`, `brightness`, `blur` and `blur_probability` are used.
+        params: `stain`, `stain_shift`, `brightness`, `white_balance`, `blur` and
+            `blur_probability` are used.
         generator: gives the amounts.
     """
     factors = generator.uniform(1 - params.stain, 1 + params.stain, 3)
@@ -170,10 +173,40 @@ def jitter_colour(
     affine = np.column_stack([mixing.T, shifts @ rgb_from_hed])
     density = cv2.transform(DENSITY[image], affine)
     brightness = generator.uniform(1 - params.brightness, 1 + params.brightness)
-    jittered = np.exp(-density) * np.float32(256 * brightness) - 1
+    light = np.full(3, 256 * brightness, np.float32)
+    if params.white_balance:
+        spread = params.white_balance
+        light *= generator.uniform(1 - spread, 1 + spread, 3).astype(np.float32)
+    jittered = np.exp(-density) * light - 1
     result: Pixels = np.clip(np.rint(jittered), 0, UINT8_MAX).astype(np.uint8)
     blurred = generator.random() < params.blur_probability
     sigma = generator.uniform(0, params.blur)
     if blurred and sigma > 0:
         result = np.asarray(cv2.GaussianBlur(result, (0, 0), sigma), np.uint8)
     return result
+
+
+def lower_resolution(
+    image: Pixels, params: AugmentationParams, generator: np.random.Generator
+) -> Pixels:
+    """Sometimes make an image look as if a coarser scan of it had been enlarged.
+
+    That is how images of other resolutions come to a model: without fine detail, and with the
+    blocks of JPEG as large as the scan's own pixels make them.
+
+    Args:
+        image: (height, width, 3) RGB.
+        params: `resolution` and `resolution_probability` are used.
+        generator: gives the factor and the quality of JPEG; draws nothing where there is nothing
+            to do.
+    """
+    if params.resolution == 1 or generator.random() >= params.resolution_probability:
+        return image
+    height, width = image.shape[:2]
+    factor = generator.uniform(1, params.resolution)
+    quality = int(generator.integers(*JPEG_QUALITY, endpoint=True))
+    smaller = (max(1, round(width / factor)), max(1, round(height / factor)))
+    coarse = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".jpg", coarse[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    return np.asarray(cv2.resize(decoded, (width, height), interpolation=cv2.INTER_LINEAR))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from monuseg.formats.tiles import OnDemand, TiledImage
 from monuseg.models.shared.scaling import SCALINGS
-from stages.train.augmentation import jitter_colour, random_crop
+from stages.train.augmentation import jitter_colour, lower_resolution, random_crop
 from stages.train.params import TrainParams
 from stages.train.sampling import Sampler
 from stages.train.stored import Stored
@@ -88,6 +88,7 @@ class Batches:
             generator,
         )
         pixels = jitter_colour(pixels, augmentation, generator)
+        pixels = lower_resolution(pixels, augmentation, generator)
         return self._scale(pixels), target_of(labels, maps)
 
     def ahead(self, start: int, stop: int) -> Iterator[Batch]:

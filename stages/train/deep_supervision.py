@@ -37,13 +37,18 @@ def supervised(model: keras.Model, coarse: Mapping[str, int]) -> keras.Model:
 
 
 def supervised_objective(
-    dice_weight: float, class_weights: Sequence[float], coarse: Mapping[str, int], weight: float
+    dice_weight: float,
+    class_weights: Sequence[float],
+    masks: Sequence[bool],
+    coarse: Mapping[str, int],
+    weight: float,
 ) -> Objective:
     """The objective for a model from `supervised`: the weighted mean over its heads.
 
     Args:
         dice_weight: see `cross_entropy_dice`.
         class_weights: of each class.
+        masks: whether each class is a mask.
         coarse: as for `supervised`.
         weight: of each head relative to the one before; the third head has its square.
 
@@ -52,7 +57,9 @@ def supervised_objective(
     """
     weights = [weight**place for place in range(1 + len(coarse))]
     objective = cross_entropy_dice(
-        dice_weight, [head * of_class for head in weights for of_class in class_weights]
+        dice_weight,
+        [head * of_class for head in weights for of_class in class_weights],
+        list(masks) * len(weights),
     )
 
     def of_all_heads(targets: KerasTensor, logits: KerasTensor) -> KerasTensor:

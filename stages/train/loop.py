@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from monuseg.formats.predictions import DISTANCE
 from monuseg.formats.tiles import TiledImage
 from monuseg.inference.forward import forward_of
 from stages.train.batches import Batches
@@ -85,14 +86,15 @@ def compile_for_training(
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     weights = [params.output_weights.get(output, 1.0) for output in params.outputs]
+    masks = [output != DISTANCE for output in params.outputs]
     if params.deep_supervision and coarse:
         learner = supervised(model, coarse)
         objective = supervised_objective(
-            params.dice_weight, weights, coarse, params.deep_supervision
+            params.dice_weight, weights, masks, coarse, params.deep_supervision
         )
     else:
         learner = model
-        objective = cross_entropy_dice(params.dice_weight, weights)
+        objective = cross_entropy_dice(params.dice_weight, weights, masks)
     learner.compile(optimizer, objective, jit_compile=jit_compile)
     model.jit_compile = jit_compile  # also where it is not the learner: it is what validation runs
     return learner

@@ -25,8 +25,11 @@ class AugmentationParams(Model):
     stain: float = Field(ge=0, lt=1)
     stain_shift: float = Field(ge=0, lt=1)
     brightness: float = Field(ge=0, lt=1)
+    white_balance: float = Field(ge=0, lt=1)
     blur: float = Field(ge=0, le=10)
     blur_probability: float = Field(ge=0, le=1)
+    resolution: float = Field(ge=1, le=8)
+    resolution_probability: float = Field(ge=0, le=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

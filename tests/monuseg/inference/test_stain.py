@@ -5,16 +5,20 @@ import pytest
 from skimage.color import rgb_from_hed
 
 from monuseg.inference.stain import (
+    GAIN,
     REFERENCE_STAINS,
+    Normalisation,
     estimated_stains,
+    fitted,
     normalised,
     optical_density,
+    white_point,
 )
 
 OTHER_STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])  # Ruifrok and Johnston's
-# The reference of Macenko et al.'s own code; copied, so that a change of the module's is noticed.
-MACENKO_STAINS = np.array([[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]])
-MACENKO_DENSITY = np.array([1.9705, 1.0308])
+# Copied, so that a change of the module's is noticed: trained networks rest on it.
+MEDIAN_STAINS = np.array([[0.55, 0.74, 0.40], [0.13, 0.82, 0.56]])
+MEDIAN_DENSITY = np.array([2.55, 1.13])
 
 
 def stained(stains: np.ndarray, strength: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -35,8 +39,8 @@ def reference() -> np.ndarray:
     amounts = np.zeros((100, 100, 2))
     amounts[:50, :, 0] = np.random.default_rng(0).uniform(0.4, 1, (50, 100))
     amounts[50:, :, 1] = np.random.default_rng(1).uniform(0.4, 1, (50, 100))
-    amounts *= MACENKO_DENSITY / np.percentile(amounts.reshape(-1, 2), 99, axis=0)
-    pixels = 256 * np.exp(-amounts @ MACENKO_STAINS) - 1
+    amounts *= MEDIAN_DENSITY / np.percentile(amounts.reshape(-1, 2), 99, axis=0)
+    pixels = 256 * np.exp(-amounts @ MEDIAN_STAINS) - 1
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
@@ -99,6 +103,33 @@ def test_a_stain_that_adds_light_is_no_stain() -> None:
     tissue = optical_density(reference())
     assert estimated_stains(tissue) is not None
     assert estimated_stains(-tissue) is None
+
+
+def test_the_colour_of_the_light_does_not_matter() -> None:
+    image = stained(OTHER_STAINS)
+    light = np.array([250, 238, 226])
+    tinted = np.rint((image + 1.0) * (light + 1) / 256 - 1).clip(0, 255).astype(np.uint8)
+    np.testing.assert_allclose(white_point(tinted), light, atol=1)
+    away = np.abs(normalised(tinted).astype(int) - normalised(image))
+    assert away.mean() < 3
+    assert normalised(tinted)[:10].min() >= 250  # glass becomes white
+
+
+def test_light_is_white_where_no_glass_is_seen() -> None:
+    np.testing.assert_array_equal(white_point(stained(OTHER_STAINS)[10:]), 255)
+
+
+def test_what_a_part_tells_holds_pixel_by_pixel() -> None:
+    image = stained(OTHER_STAINS)
+    normalise = fitted(image)
+    np.testing.assert_array_equal(normalise(image)[20:50, 30:70], normalise(image[20:50, 30:70]))
+
+
+def test_hardly_any_stain_is_not_blown_up() -> None:
+    """A pale image's haematoxylin would need 15 times its amount to look like the reference's."""
+    normalise = fitted(stained(REFERENCE_STAINS, strength=0.35))
+    assert isinstance(normalise, Normalisation)
+    np.testing.assert_array_equal(normalise.gain, GAIN[1])
 
 
 def test_glass_stays_white() -> None:

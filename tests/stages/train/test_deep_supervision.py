@@ -51,8 +51,8 @@ def test_heads_count_by_powers_of_the_weight() -> None:
     generator = np.random.default_rng(3)
     targets = (generator.random((2, 8, 8, 2)) < 0.3).astype(np.float32)
     heads = [generator.normal(0, 2, targets.shape).astype(np.float32) for _ in range(3)]
-    objective = supervised_objective(1.0, [1.0, 3.0], {"a": 2, "b": 4}, 0.5)
-    single = cross_entropy_dice(1.0, [1.0, 3.0])
+    objective = supervised_objective(1.0, [1.0, 3.0], [True, False], {"a": 2, "b": 4}, 0.5)
+    single = cross_entropy_dice(1.0, [1.0, 3.0], [True, False])
     first, second, third = (float(single(targets, logits)) for logits in heads)
     found = float(objective(targets, np.concatenate(heads, axis=-1)))
     assert found == pytest.approx((first + second / 2 + third / 4) / 1.75, rel=1e-5)

@@ -42,6 +42,32 @@ def test_equal_weights_change_no_bit() -> None:
     assert float(plain(targets, logits)) == float(equal(targets, logits))
 
 
+def test_a_graded_target_has_cross_entropy_alone_and_masks_all_of_dice() -> None:
+    generator = np.random.default_rng(3)
+    targets = (generator.random((2, 8, 8, 2)) < 0.3).astype(np.float32)
+    logits = generator.normal(0, 3, targets.shape).astype(np.float32)
+    found = float(cross_entropy_dice(0.5, [1.0, 3.0], [True, False])(targets, logits))
+    without = expected(targets, logits, 0.0), expected(targets[..., [0]], logits[..., [0]], 0.0)
+    mask, distance = (expected(targets[..., [k]], logits[..., [k]], 0.0) for k in (0, 1))
+    dice = expected(targets[..., [0]], logits[..., [0]], 0.5) - without[1]
+    assert found == pytest.approx(0.25 * mask + 0.75 * distance + dice, rel=1e-5)
+
+
+@pytest.mark.parametrize("truth", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_graded_target_is_learned_as_it_is(truth: float) -> None:
+    """The objective is least where the output is the target, whatever the mask beside it."""
+    targets = np.full((1, 16, 16, 2), truth, np.float32)
+    targets[..., 0] = 1
+    outputs = np.linspace(0.05, 0.95, 19)
+    objective = cross_entropy_dice(1.0, [1.0, 1.0], [True, False])
+    found = []
+    for output in outputs:
+        logits = np.full(targets.shape, np.log(output / (1 - output)), np.float32)
+        logits[..., 0] = 8
+        found.append(float(objective(targets, logits)))
+    assert outputs[np.argmin(found)] == pytest.approx(truth)
+
+
 def test_a_certain_and_right_answer_costs_nothing() -> None:
     targets = np.zeros((1, 8, 8, 1), np.float32)
     targets[:, 2:5, 2:5] = 1
