@@ -44,6 +44,7 @@ lint: environment-dev
 	ruff format --check .
 	mypy
 	lint-imports
+	zizmor --offline --quiet .github .pre-commit-config.yaml
 
 docs: environment-docs  ## the documentation as a site, in .site/
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict --site-dir .site

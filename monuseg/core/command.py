@@ -80,4 +80,4 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
         if debug:
             raise
         print(f"error: {explained(error)}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.status if isinstance(error, PipelineError) else 1)

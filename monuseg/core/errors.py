@@ -43,8 +43,17 @@ _QUERY = re.compile(r"(://[^\s?#]*[?#])\S+?(?=[)'\",;:]*(?:\s|$))")
 class PipelineError(Exception):
     """Bad input: one line that names the file, the place in it and the remedy.
 
-    `monuseg.core.command.run` prints it on standard error without a traceback and exits 1.
+    `monuseg.core.command.run` prints it on standard error without a traceback and exits with
+    `status`.
     """
+
+    status = 1
+
+
+class PartlyFailedError(PipelineError):
+    """Of several inputs some failed; the results of the others are complete."""
+
+    status = 2
 
 
 def explained(error: Exception) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from monuseg.core.errors import tell
 
 # What file systems without locks answer, as some network ones are.
@@ -40,6 +38,8 @@ def exclusive(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         LockedError: another process holds it still.
         OSError: the file cannot be made.
     """
+    from filelock import FileLock, Timeout  # not above: it loads asyncio, and workers take no lock
+
     lock = FileLock(path, mode=0o666, fallback_to_soft=False)
     while True:
         try:

@@ -24,12 +24,16 @@ class Settings:
         workers: MONUSEG_WORKERS, processes of a parallel map, and threads that prepare the batches
             of a GPU; defaults to the cores at hand.
         scheduler: MONUSEG_SCHEDULER, address of a Dask scheduler for parallel maps, or empty.
-        device_index: MONUSEG_DEVICE_INDEX, which GPU to use where there are several, or None.
+        device_index: MONUSEG_DEVICE_INDEX, which GPU to use where there are several, or None; of
+            several devices that train together the first.
         scratch: MONUSEG_SCRATCH, folder of what an interrupted training goes on from; may be shared
             by several work trees.
         checkpoint_seconds: MONUSEG_CHECKPOINT_SECONDS, the least time between two savings of a
             training's state, 0 to save each epoch; None, the default, saves as often as costs at
             most a twentieth of the time.
+        processes: MONUSEG_PROCESSES, how many train a model together, on one machine or several.
+        process_index: MONUSEG_PROCESS_INDEX, which of them this one is, from 0; only 0 writes.
+        coordinator: MONUSEG_COORDINATOR, `host:port` at which 0 listens.
     """
 
     archives: Path | None
@@ -39,15 +43,26 @@ class Settings:
     device_index: int | None
     scratch: Path
     checkpoint_seconds: int | None
+    processes: int
+    process_index: int
+    coordinator: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the variables; an empty one counts as unset.
 
         Raises:
-            PipelineError: a number is not one, or a folder that must exist does not, or stages
-                would replace it.
+            PipelineError: a number is not one, a folder that must exist does not or stages would
+                replace it, or of several processes the coordinator or this one is not named.
         """
+        processes = _whole_number(environment, "MONUSEG_PROCESSES", 1) or 1
+        index = _whole_number(environment, "MONUSEG_PROCESS_INDEX", 0)
+        coordinator = environment.get("MONUSEG_COORDINATOR", "")
+        if processes > 1 and (not coordinator or index is None or index >= processes):
+            raise PipelineError(
+                f"MONUSEG_PROCESSES: {processes}, so set MONUSEG_PROCESS_INDEX to a number from 0 "
+                f"to {processes - 1}, and MONUSEG_COORDINATOR to host:port of number 0"
+            )
         given = environment.get("MONUSEG_ARCHIVES")
         archives = _folder("MONUSEG_ARCHIVES", given) if given else None
         if archives and not archives.is_dir():
@@ -65,6 +80,9 @@ class Settings:
             device_index=_whole_number(environment, "MONUSEG_DEVICE_INDEX", 0),
             scratch=_folder("MONUSEG_SCRATCH", environment.get("MONUSEG_SCRATCH") or str(SCRATCH)),
             checkpoint_seconds=_whole_number(environment, "MONUSEG_CHECKPOINT_SECONDS", 0),
+            processes=processes,
+            process_index=index or 0 if processes > 1 else 0,
+            coordinator=coordinator,
         )
 
 

@@ -35,6 +35,8 @@ def stage_of(arguments: Namespace) -> str | None:
     match (specification.name if specification else "").split("."):
         case ["stages", stage, "__main__"]:
             items = [str(value) for name, value in vars(arguments).items() if name not in OPTIONS]
+            # Of several processes that train together each has a turn of its own.
+            items += {os.environ.get("MONUSEG_PROCESS_INDEX", "")} - {"", "0"}
             return re.sub(r"[^\w@.-]", "_", "@".join([stage, *items]))
     return None
 

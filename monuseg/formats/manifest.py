@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-import pandas as pd
-
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
 from monuseg.formats.scale import scale_of
@@ -102,6 +100,8 @@ Record = TypeVar("Record", ImageRecord, SplitRecord)
 
 def write_records(path: Path, records: list[Record]) -> None:
     """Write a table of records, one row each, in the given order."""
+    import pandas as pd  # not above: worker processes need only the classes, and start sooner
+
     with replacing(path) as temporary:
         pd.DataFrame([asdict(record) for record in records]).to_csv(
             temporary, index=False, lineterminator="\n"
@@ -115,6 +115,8 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
         PipelineError: the table is damaged, lacks a column that `kind` has, or has a number that
             is not above 0.
     """
+    import pandas as pd  # see `write_records`
+
     try:
         # No conversion by pandas: an id or organ may look like a number or like "NA". The line end
         # is the writer's; any other is part of a value.

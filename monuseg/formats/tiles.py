@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.files import write_array
@@ -133,6 +132,8 @@ def read_tiles(folder: Path) -> Sequence[TiledImage]:
     Raises:
         PipelineError: the folder has no index.
     """
+    import pandas as pd  # not above: worker processes only write tiles, and start sooner
+
     index = folder / INDEX
     if not index.is_file():
         raise PipelineError(f"{index} is missing; run `dvc repro tile`")

@@ -1,5 +1,6 @@
 """A Keras model as a function from pixels to probabilities."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,23 @@ from monuseg.models.shared.scaling import SCALINGS
 
 
 def load_forward(folder: Path, name: str, params: PredictParams) -> tuple[Forward, Any]:
-    """Set up this process, load a trained model, and say on standard output what computes it.
+    """The one model of `load_forwards`, and its card."""
+    [loaded] = load_forwards([(folder, name)], params)
+    return loaded
+
+
+def load_forwards(
+    models: Sequence[tuple[Path, str]], params: PredictParams
+) -> list[tuple[Forward, Any]]:
+    """Set up this process, load trained models, and say on standard output what computes them.
 
     Args:
-        folder: of the models.
-        name: of the model.
+        models: folder and name of each.
         params: block `predict`.
 
     Returns:
-        A function from (windows, height, width, 3) uint8 pixels to probabilities, and the model's
-        card.
+        Of each a function from (windows, height, width, 3) uint8 pixels to probabilities, and the
+        model's card.
 
     Raises:
         PipelineError: as `configure` and `store.load`.
@@ -32,26 +40,26 @@ def load_forward(folder: Path, name: str, params: PredictParams) -> tuple[Forwar
     # Only now, since this imports Keras, and Keras reads its backend when it is imported.
     from monuseg.models.shared import store
 
-    model, card = store.load(folder, name)
-    print(f"{name}: {runtime}", flush=True)
-    return forward_of(model, card.scaling, jit_compile=runtime.jit_compile), card
+    loaded = []
+    for folder, name in models:
+        model, card = store.load(folder, name)
+        print(f"{name}: {runtime}", flush=True)
+        loaded.append((forward_of(backend.inference(model, runtime), card.scaling), card))
+    return loaded
 
 
-def forward_of(model: Any, scaling: str, *, jit_compile: bool | None = None) -> Forward:
-    """A function from (windows, height, width, 3) uint8 pixels to the model's probabilities.
+def forward_of(network: Callable[[Any], Any], scaling: str) -> Forward:
+    """A function from (windows, height, width, 3) uint8 pixels to a network's probabilities.
 
     Args:
-        model: a Keras model that returns logits; their sigmoids are the probabilities.
+        network: from inputs to logits, whose sigmoids are the probabilities; from
+            `backend.inference`, or a model's `predict_on_batch`.
         scaling: how pixels become its inputs; see `monuseg.models.shared.scaling`.
-        jit_compile: whether XLA compiles it, as `configure` decided; None: as the model has it from
-            `compile_for_training`. A model that nobody told is compiled wherever Keras can.
     """
-    if jit_compile is not None:
-        model.jit_compile = jit_compile
     scale = SCALINGS[scaling]
 
     def forward(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        probability: npt.NDArray[np.float32] = expit(model.predict_on_batch(scale(pixels)))
+        probability: npt.NDArray[np.float32] = expit(network(scale(pixels)))
         return probability
 
     return forward

@@ -1,28 +1,26 @@
 """Test-time augmentation: the mean prediction over turned, mirrored and rescaled copies."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import product
-from typing import TypeVar
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from monuseg.core.errors import PipelineError
-from monuseg.formats.images import PIXELS_MAX
+from monuseg.formats.images import PIXELS_MAX, RGB
 from monuseg.formats.predictions import Probabilities
 from monuseg.inference.params import PredictParams
-from monuseg.inference.sliding_window import Floats, Forward, Pixels, predict_image
+from monuseg.inference.resampling import transposed
+from monuseg.inference.sliding_window import Floats, Forward, Pixels, Region
+from monuseg.inference.streaming import Stream
 
-Value = TypeVar("Value", bound=np.generic)
-# From (height, width, 3) to (height, width, classes).
-PredictImage = Callable[[Pixels], Floats]
+# Rows of an image whose windows go through the model together.
+ROWS = 2048
+# Whether a window is transposed, then turned upside down, then mirrored.
+View = tuple[bool, bool, bool]
 
-# Quarter turns, and whether mirrored afterwards: half a turn and a mirror give the other flip.
-UPRIGHT = [(0, False)]
-FLIPPED = [(0, False), (0, True), (2, True), (2, False)]
-TURNED = list(product(range(4), (False, True)))
+UPRIGHT: list[View] = [(False, False, False)]
+FLIPPED: list[View] = [(False, *flips) for flips in product([False, True], [False, True])]
+TURNED: list[View] = [*FLIPPED, *((True, down, across) for _, down, across in FLIPPED)]
 
 
 def predict_augmented(
@@ -52,74 +50,65 @@ def predict_augmented(
             f"the model's resolution, but at most {PIXELS_MAX} are allowed; cut it into smaller "
             "images, or correct its resolution"
         )
-    predict = partial(
-        predict_image,
-        forward,
-        window=params.window,
-        overlap=params.overlap,
-        divisor=divisor,
-        batch_size=params.batch_size,
+
+    def read(y: int, x: int, rows: int, columns: int) -> RGB:
+        return image[y : y + rows, x : x + columns]
+
+    stream = Stream(
+        augmented(forward, params), read, height, width, params, divisor=divisor, scale=scale
     )
-    views = views_of(flips=params.flips, rotations=params.rotations)
-    # Together with the views' scales: each view is resampled once there and once back.
-    scales = [scale * one for one in params.scales]
-    return mean_over_views(predict, image, views=views, scales=scales).astype(np.float16)
+    strips = [Region(y, min(y + ROWS, height), 0, width) for y in range(0, height, ROWS)]
+    return np.concatenate([*stream.regions(strips)])
 
 
-def views_of(*, flips: bool, rotations: bool) -> list[tuple[int, bool]]:
-    """The (quarter turns, mirrored) to average over: upright alone, with flips, or all eight."""
+def augmented(forward: Forward, params: PredictParams) -> Forward:
+    """The model averaged over the views that block `predict` names."""
+    return over_views(forward, views_of(flips=params.flips, rotations=params.rotations))
+
+
+def views_of(*, flips: bool, rotations: bool) -> list[View]:
+    """The views to average over: upright alone, with flips, or all eight."""
     if rotations:
         return TURNED
     return FLIPPED if flips else UPRIGHT
 
 
-def mean_over_views(
-    predict: PredictImage,
-    image: Pixels,
-    *,
-    views: Sequence[tuple[int, bool]],
-    scales: Sequence[float],
-) -> Floats:
-    """The mean over all views and scales, each mapped back to the image's own pixels.
+def over_views(forward: Forward, views: Sequence[View]) -> Forward:
+    """The mean over views of each window, turned after it was padded and turned back.
 
     Args:
-        predict: predicts one whole image.
-        image: (height, width, 3).
-        views: from `views_of`.
-        scales: sizes of the image relative to its own.
+        forward: the model.
+        views: from `views_of`; at least one.
 
     Returns:
-        (height, width, classes).
+        As `forward`; it calls it once for each view.
     """
-    height, width = image.shape[:2]
-    total: Floats | None = None
-    for scale in scales:
-        resized = _resized(image, round(height * scale), round(width * scale))
-        for turns, mirrored in views:
-            there = predict(np.ascontiguousarray(_turned(resized, turns, mirrored)))
-            prediction = _resized(_turned_back(there, turns, mirrored), height, width)
-            total = prediction if total is None else np.add(total, prediction, out=total)
-    if total is None:
+    if not views:
         raise ValueError("no view to average over")
-    total /= np.float32(len(views) * len(scales))
-    return total
+
+    def mean(windows: Pixels) -> Floats:
+        # What is turned back alike is added up before.
+        sums: dict[tuple[bool, bool], Floats] = {}
+        for standing, upside_down, mirrored in views:
+            view = windows.swapaxes(1, 2) if standing else windows
+            view = view[:, ::-1] if upside_down else view
+            answer = forward(np.ascontiguousarray(view[:, :, ::-1] if mirrored else view))
+            answer = answer[:, ::-1] if upside_down else answer
+            there = sums.get((standing, mirrored))
+            sums[standing, mirrored] = (
+                np.array(answer) if there is None else np.add(there, answer, out=there)
+            )
+        total, *others = (_turned_back(one, *how) for how, one in sums.items())
+        for one in others:
+            total += one
+        total /= np.float32(len(views))
+        return total
+
+    return mean
 
 
-def _turned(array: npt.NDArray[Value], turns: int, mirrored: bool) -> npt.NDArray[Value]:
-    turned = np.rot90(array, turns)
-    return turned[:, ::-1] if mirrored else turned
-
-
-def _turned_back(array: npt.NDArray[Value], turns: int, mirrored: bool) -> npt.NDArray[Value]:
-    return np.rot90(array[:, ::-1] if mirrored else array, -turns)
-
-
-def _resized(array: npt.NDArray[Value], height: int, width: int) -> npt.NDArray[Value]:
-    height, width = max(1, height), max(1, width)
-    if array.shape[:2] == (height, width):
-        return array
-    smaller = height * width < array.shape[0] * array.shape[1]
-    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    resized = cv2.resize(np.ascontiguousarray(array), (width, height), interpolation=interpolation)
-    # OpenCV drops the last axis where it is 1.
-    return np.asarray(resized, array.dtype).reshape(height, width, array.shape[2])
+def _turned_back(answers: Floats, standing: bool, mirrored: bool) -> Floats:
+    if not standing:
+        return answers[:, :, ::-1] if mirrored else answers
+    lying = np.stack([transposed(answer) for answer in answers])
+    return lying[:, ::-1] if mirrored else lying

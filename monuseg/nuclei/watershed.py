@@ -119,8 +119,21 @@ def nuclei_from_predictions(
         markers = _peaks(hills, mask, settings.min_distance)
     else:
         markers = _summits(hills, mask, settings.marker_threshold)
-    labels = _large_enough(watershed(-hills, markers, mask=mask), settings.min_area)
+    labels = _large_enough(_flooded(hills, markers, mask), settings.min_area)
     return certain(labels, maps[NUCLEUS], settings.min_probability)
+
+
+def _flooded(hills: Floats, markers: npt.NDArray[np.int32], mask: Mask) -> npt.NDArray[np.int32]:
+    """The watershed from markers, which does not depend on what other objects there are.
+
+    Of marker pixels of one height, scikit-image floods first which its heap happens to have on top,
+    and that depends on all others. Here it is the first in the image: heights differ by less than
+    those of any two pixels that differ, which are of single precision.
+    """
+    levels = -hills.astype(np.float64)
+    places = np.flatnonzero(markers)
+    levels.ravel()[places] *= 1 + np.arange(len(places), 0, -1) * 2.0**-50
+    return np.asarray(watershed(levels, markers, mask=mask))
 
 
 def filled(mask: Mask, largest: int = LARGEST_HOLE) -> Mask:
@@ -159,9 +172,10 @@ def certain(
     """
     if not min_probability:
         return labels
-    flat = labels.ravel()
-    total = np.bincount(flat, weights=np.asarray(probability, np.float64).ravel())
-    return _only(labels, total >= min_probability * np.bincount(flat))
+    places = np.flatnonzero(labels)
+    of = labels.ravel()[places]
+    total = np.bincount(of, weights=probability.ravel()[places].astype(np.float64))
+    return _only(labels, total >= min_probability * np.bincount(of))
 
 
 def _hills(mask: Mask, maps: dict[str, npt.NDArray[np.floating]], separation: Separation) -> Floats:
@@ -193,8 +207,14 @@ def _distance_to_background(mask: Mask) -> Floats:
     # inside, and a mask without any background has a distance too.
     # Not OpenCV's transform: its last bits vary with the array's place in memory (measured with
     # 5.0), so that either of two equal peaks could become the centre.
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    return np.asarray(distance, np.float32)
+    nearest = ndimage.distance_transform_edt(
+        np.pad(mask, 1), return_distances=False, return_indices=True
+    )
+    # SciPy would compute it for the background as well, which takes two thirds of its time.
+    places = np.array(np.nonzero(mask)) + 1
+    distance = np.zeros(mask.shape, np.float32)
+    distance[mask] = np.sqrt(((nearest[:, places[0], places[1]] - places) ** 2).sum(axis=0))
+    return distance
 
 
 def _peaks(height: Floats, mask: Mask, min_distance: int) -> npt.NDArray[np.int32]:

@@ -4,7 +4,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from skimage.measure import label
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import LABELS_MAX
@@ -73,6 +72,8 @@ def _layout(
     Areas are connected by edges or corners, and at least so much of a number must be. Touching is
     counted in pairs of pixels with a common edge; pairs with the background do not count.
     """
+    from skimage.measure import label  # not above: outlines need no SciPy, which takes long to load
+
     areas = label(dense, connectivity=2)
     sizes = np.bincount(areas.ravel())
     owners = np.zeros(len(sizes), np.uint16)

@@ -1,216 +1,281 @@
-"""Apply a trained model to your own images; not a stage of the graph.
+"""Find the nuclei of images and whole slides; needs no project, no training and no TensorFlow.
 
-`monuseg segment MODEL IMAGE [IMAGE ...] --output FOLDER [--um-per-pixel 0.5]` writes, for
-each image, `<name>.nuclei.png` (16-bit label map) and `<name>.nuclei.csv` (one row per nucleus:
-label, centre and area), and `segment.csv` (one row per image). A folder stands for the images in
-it. An image that cannot be segmented does not keep the others from it.
+`monuseg segment photo.jpg slide.svs folder/` writes, for each image, a label map, a table and
+outlines that QuPath imports, and `segment.csv`, a line an image, into the folder `nuclei`. An image
+that cannot be segmented does not keep the others from it; the exit status is then 2. Run again
+after an interruption, it goes on; what is done stays done.
 """
 
 import argparse
 import errno
+import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
-from skimage.measure import regionprops_table
 from tqdm import tqdm
 
-from monuseg.core.errors import PipelineError, explained, one_line, tell
-from monuseg.core.files import replacing, replacing_all
-from monuseg.formats.images import RGB, Labels, write_labels
-from monuseg.formats.paths import MODELS, PREDICTIONS
-from monuseg.formats.scale import scale_of
-from monuseg.inference.forward import load_forward
-from monuseg.inference.params import PredictParams
-from monuseg.inference.sliding_window import Forward
-from monuseg.inference.stain import NORMALISATIONS
-from monuseg.inference.views import predict_augmented
-from monuseg.models.shared.registry import architecture
-from monuseg.nuclei.chosen import read_chosen
-from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
-from monuseg.readers.raster import decode_rgb
+from monuseg.core.errors import PartlyFailedError, PipelineError, explained, one_line, tell
+from monuseg.core.files import replacing
 from monuseg.readers.resolution import require_plausible
-from monuseg.segment.inputs import (
-    LABELS_SUFFIX,
-    TABLE_SUFFIX,
-    Outcome,
-    images_of,
-    inspected,
-    read_image,
+from monuseg.readers.slides import open_slide
+from monuseg.segment.blocks import Blocks
+from monuseg.segment.inputs import Input, inputs_of, share
+from monuseg.segment.models import (
+    BACKENDS,
+    VIEWS,
+    Named,
+    Network,
+    find,
+    load,
+    predict_params,
+    pretrained,
+    views_for,
 )
+from monuseg.segment.outputs.writing import FORMATS, formats_of
+from monuseg.segment.search import AUTO, EVERYWHERE, identity_of
+from monuseg.segment.slide import LEAST_SIDE, RECORD, Choices, segment_slide
 
-SUMMARY = "segment.csv"
+SUMMARY = "segment{}.csv"
 # Errors of one result, not of the disk or of the output folder.
 OF_ONE = (errno.ENAMETOOLONG, errno.EISDIR)
-# From an image and its micrometres per pixel.
-Segment = Callable[[RGB, float], Labels]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A row of segment.csv: an image and what came of it.
+
+    Attributes:
+        image: the file.
+        results: path of its results without suffix, in the folder of results.
+        width: in pixels; this and what follows is None as far as the image could not be read.
+        height: in pixels.
+        um_per_pixel: micrometres per pixel.
+        source: who states that; "default" is the model's resolution, for want of a statement.
+        nuclei: how many were found.
+        remark: what there is to know about them.
+        error: why there are none.
+    """
+
+    image: str
+    results: str
+    width: int | None = None
+    height: int | None = None
+    um_per_pixel: float | None = None
+    source: str | None = None
+    nuclei: int | None = None
+    remark: str | None = None
+    error: str | None = None
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the nuclei of each image.
 
     Raises:
-        PipelineError: the model is unknown, not trained or not evaluated, `--um-per-pixel` is none,
-            two images have the same name, or, after all others were written, an image failed.
+        PipelineError: an argument is wrong, or the model cannot be loaded.
+        PartlyFailedError: as `segment_all`.
     """
     if arguments.um_per_pixel is not None:
         require_plausible(arguments.um_per_pixel, name="--um-per-pixel")
-    divisor = architecture(arguments.model).divisor
-    paths = images_of(arguments.images, arguments.output)
-    settings, _ = read_chosen(PREDICTIONS, arguments.model)
-    params = PredictParams.load()
-    forward, card = load_forward(MODELS, arguments.model, params)
-
-    def labels_of(image: RGB, um_per_pixel: float) -> Labels:
-        return segment(
-            NORMALISATIONS[card.stain_normalisation](image),
-            forward,
-            params,
-            settings,
-            classes=card.classes,
-            divisor=divisor,
-            scale=scale_of(um_per_pixel, card.um_per_pixel),
-        )
-
-    segment_all(
-        paths, labels_of, arguments.output, given=arguments.um_per_pixel, default=card.um_per_pixel
+    if not 0 <= arguments.simplify < math.inf:
+        raise PipelineError(f"--simplify {arguments.simplify:g}: not a number of pixels from 0")
+    identity_of(str(arguments.tissue))
+    choices = Choices(
+        formats_of(arguments.write),
+        arguments.simplify,
+        str(arguments.tissue),
+        arguments.um_per_pixel,
+        arguments.views,
+        not arguments.whole,
+        arguments.scene,
     )
+    inputs = share(inputs_of(arguments.images, arguments.slides, arguments.output), arguments.shard)
+    named = find(str(arguments.model))
+    network = load(named, predict_params(arguments.backend))
+    if named.notice:
+        print(f"{named.name}: {named.notice}", flush=True)
+    part = f"-{arguments.shard.replace('/', '-of-')}" if arguments.shard else ""
+    segment_all(inputs, named, network, choices, arguments.output / SUMMARY.format(part))
 
 
 def segment_all(
-    paths: Sequence[Path],
-    labels_of: Segment,
-    output: Path,
-    *,
-    given: float | None,
-    default: float,
+    inputs: Sequence[Input], named: Named, network: Network, choices: Choices, summary: Path
 ) -> None:
-    """Check all images, then write the nuclei of each and the table of all.
+    """Write the nuclei of each image and the table of all.
 
     Args:
-        paths: from `images_of`.
-        labels_of: finds the nuclei of an image.
-        output: folder to write to.
-        given: the images' micrometres per pixel, whatever they state.
-        default: the model's, for images that state none.
+        inputs: from `inputs_of`.
+        named: the model, by name.
+        network: the model, loaded.
+        choices: of the user.
+        summary: the table, in the folder of results.
 
     Raises:
-        PipelineError: after all others were written, an image failed.
+        PartlyFailedError: after all others were written, an image failed or has damaged parts.
     """
-    output.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
-    for path in paths:
-        outcome, remark = inspected(path, given=given, default=default)
-        outcomes.append(outcome)
-        if outcome.error or remark:
-            tell(outcome.error or f"{path}: {remark}")
     try:
-        bar = tqdm(paths, desc="segment", disable=not sys.stderr.isatty())
-        for place, path in enumerate(bar):
-            um_per_pixel = outcomes[place].um_per_pixel
-            if um_per_pixel is not None:
-                outcomes[place] = _segmented(path, outcomes[place], um_per_pixel, labels_of, output)
+        for one in inputs:
+            outcomes.append(_segmented(one, named, network, choices, summary.parent))
     finally:  # of an interrupted run, too, it says what was done
-        with replacing(output / SUMMARY) as temporary:
-            pd.DataFrame([asdict(one) for one in outcomes], dtype=object).to_csv(
-                temporary,
-                index=False,
-                lineterminator="\n",
-                errors="backslashreplace",  # names that are no UTF-8
-            )
-    failed = [one.image for one in outcomes if one.error]
+        write_summary(summary, outcomes)
+    print(one_line(f"results: {summary.parent}"), flush=True)
+    failed = [one for one in outcomes if one.error]
     if failed:
-        raise PipelineError(
-            f"{len(failed)} of {len(outcomes)} images failed, {failed[0]} first; "
-            f"{output / SUMMARY} says why"
+        raise PartlyFailedError(
+            f"{len(failed)} of {len(outcomes)} images failed or are damaged, {failed[0].image} "
+            f"first; {summary} says why"
+        )
+
+
+def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write segment.csv."""
+    with replacing(path) as temporary:
+        pd.DataFrame(
+            [asdict(one) for one in outcomes],
+            columns=[field.name for field in fields(Outcome)],
+            dtype=object,
+        ).to_csv(
+            temporary,
+            index=False,
+            lineterminator="\n",
+            errors="backslashreplace",  # names that are no UTF-8
         )
 
 
 def _segmented(
-    path: Path, outcome: Outcome, um_per_pixel: float, labels_of: Segment, output: Path
+    one: Input, named: Named, network: Network, choices: Choices, output: Path
 ) -> Outcome:
     """Write the nuclei of one image, unless they cannot be found."""
+    outcome = Outcome(str(one.path), str(one.place.relative_to(output)))
+    given = one.um_per_pixel if choices.um_per_pixel is None else choices.um_per_pixel
     try:
-        image = decode_rgb(read_image(path), name=str(path))
-    except (PipelineError, OSError) as error:  # it was there a moment ago
+        slide = open_slide(
+            one.path,
+            um_per_pixel=given,
+            crop_to_bounds=choices.crop_to_bounds,
+            scene=choices.scene,
+        )
+    except (PipelineError, OSError) as error:
         return _failed(outcome, error)
-    try:
-        labels = labels_of(image, um_per_pixel)
-    except PipelineError as error:
-        return _failed(outcome, PipelineError(f"{path}: {error}"))
-    table = nuclei_table(labels, um_per_pixel)
-    places = (output / f"{path.stem}{suffix}" for suffix in (LABELS_SUFFIX, TABLE_SUFFIX))
-    try:
-        with replacing_all(*places) as [labels_file, table_file]:
-            write_labels(labels_file, labels)
-            table.to_csv(table_file, index=False, lineterminator="\n", float_format="%.2f")
-    except OSError as error:
-        if error.errno not in OF_ONE:
-            raise
-        return _failed(outcome, error)
-    said = f"{len(table)} nuclei at {um_per_pixel:g} um per pixel ({outcome.source})"
-    tqdm.write(one_line(f"{path}: {said}"))
-    return replace(outcome, nuclei=len(table))
+    with (
+        slide,
+        tqdm(desc=one_line(one.path.name), unit="block", disable=not sys.stderr.isatty()) as bar,
+    ):
+        um_per_pixel, remark = slide.um_per_pixel, slide.remark
+        if um_per_pixel is None:
+            um_per_pixel = network.um_per_pixel
+            assumed = f"no resolution stated, the model's {um_per_pixel:g} um per pixel assumed"
+            remark = "; ".join(filter(None, [remark, f"{assumed} (--um-per-pixel sets it)"]))
+        if remark:
+            tell(f"{one.path}: {remark}")
+        outcome = replace(
+            outcome,
+            width=slide.width,
+            height=slide.height,
+            um_per_pixel=um_per_pixel,
+            source=slide.source,
+            remark=remark,
+        )
+        views = choices.views or views_for(slide.height * slide.width)
+        bar.total = len(Blocks(slide.height, slide.width))
+
+        def progress(done: int, nuclei: int) -> None:
+            bar.set_postfix(nuclei=nuclei, refresh=False)
+            bar.update(done - bar.n)
+
+        try:
+            one.place.parent.mkdir(parents=True, exist_ok=True)
+            written = segment_slide(
+                slide, um_per_pixel, named, network.seen(views), choices, one.place, progress
+            )
+        except PipelineError as error:
+            return _failed(outcome, error)
+        except OSError as error:
+            if error.errno not in OF_ONE:
+                raise
+            return _failed(outcome, error)
+    for said in written.remarks:
+        tell(f"{one.path}: {said}")
+    found = f"{written.nuclei} nuclei at {um_per_pixel:g} um per pixel ({outcome.source})"
+    print(one_line(f"{one.path}: {found}, {views} view{'s' * (views > 1)}"), flush=True)
+    outcome = replace(
+        outcome,
+        nuclei=written.nuclei,
+        remark="; ".join(filter(None, [remark, *written.remarks])) or None,
+    )
+    if written.damaged:
+        damaged = (
+            f"{len(written.damaged)} squares of {LEAST_SIDE} pixels cannot be decoded and are left "
+            f"out ({one.place.name}{RECORD} lists them); fetch or export it again"
+        )
+        return _failed(outcome, PipelineError(damaged))
+    return outcome
 
 
 def _failed(outcome: Outcome, error: Exception) -> Outcome:
     said = explained(error)
-    tqdm.write(said, file=sys.stderr)
+    tell(said if outcome.image in said else f"{outcome.image}: {said}")
     return replace(outcome, error=said)
-
-
-def segment(
-    image: RGB,
-    forward: Forward,
-    params: PredictParams,
-    settings: NucleiSettings,
-    *,
-    classes: Sequence[str],
-    divisor: int,
-    scale: float,
-) -> Labels:
-    """The nuclei of one image.
-
-    The model sees it at its own resolution; nuclei are told apart in the image's own pixels, so
-    that no label is ever resampled.
-
-    Args:
-        image: (height, width, 3).
-        forward: the model.
-        params: windows and views.
-        settings: how nuclei are told apart, in pixels of the model's images.
-        classes: of the model's outputs.
-        divisor: must divide height and width of the model's input.
-        scale: the model's pixels per pixel of the image, from `scale_of`.
-
-    Returns:
-        (height, width) labels.
-
-    Raises:
-        PipelineError: as `predict_augmented` and `nuclei_from_predictions`.
-    """
-    predictions = predict_augmented(forward, image, params, divisor=divisor, scale=scale)
-    return nuclei_from_predictions(predictions, classes, settings, scale)
-
-
-def nuclei_table(labels: Labels, um_per_pixel: float) -> pd.DataFrame:
-    """One row per nucleus: label, centre (y, x) in pixels from 0, area in pixels and um2."""
-    measured = regionprops_table(labels, properties=("label", "centroid", "area"))
-    table = pd.DataFrame(measured).set_axis(["label", "y", "x", "area"], axis="columns")
-    return table.assign(area=table["area"].astype(int), area_um2=table["area"] * um_per_pixel**2)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    command.add_argument("model", help="name of a trained and evaluated model, such as unet")
     command.add_argument(
-        "images", nargs="+", type=Path, metavar="image", help="a file, or a folder of images"
+        "images", nargs="*", type=Path, metavar="image", help="a file, or a folder of images"
     )
-    command.add_argument("--output", type=Path, required=True, help="folder to write to")
+    command.add_argument(
+        "--slides", type=Path, metavar="CSV", help="a list: column path, perhaps um_per_pixel"
+    )
+    command.add_argument(
+        "--output", type=Path, default=Path("nuclei"), help="folder to write to (nuclei)"
+    )
+    command.add_argument(
+        "--model",
+        type=lambda text: text if text in pretrained() else Path(text),
+        default="unet",
+        help=f"{', '.join(pretrained())}; or a trained one's card, as data/models/unet.json, or "
+        "the folder of several, whose mean is taken (unet)",
+    )
+    command.add_argument(
+        "--write",
+        metavar="FORMATS",
+        help=f"of {','.join(FORMATS)} (labels,csv,geojson; above 100 million pixels csv,geojson)",
+    )
     command.add_argument(
         "--um-per-pixel",
         type=float,
         help="of the images; by default what they state, else that of the training images",
+    )
+    command.add_argument(
+        "--views",
+        type=int,
+        choices=sorted(VIEWS),
+        help="turned and mirrored copies to average over (4; above 4 million pixels 1)",
+    )
+    command.add_argument(
+        "--tissue",
+        type=lambda text: text if text in (AUTO, EVERYWHERE) else Path(text),
+        default=AUTO,
+        help="where to look: auto, none (everywhere), or a GeoJSON file of regions (auto)",
+    )
+    command.add_argument(
+        "--simplify",
+        type=float,
+        default=0.0,
+        metavar="PIXELS",
+        help="that outlines of GeoJSON may be off, for smaller files (0)",
+    )
+    command.add_argument("--scene", type=int, help="which of a slide's scanned areas, from 1")
+    command.add_argument(
+        "--whole", action="store_true", help="keep the empty margin that some scanners add"
+    )
+    command.add_argument("--shard", metavar="I/N", help="every Nth image from the Ith, for arrays")
+    command.add_argument(
+        "--backend",
+        choices=["auto", *BACKENDS],
+        default="auto",
+        help="what computes (auto: the first of these that is installed)",
     )

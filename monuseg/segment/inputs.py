@@ -1,122 +1,136 @@
-"""Which images are to be segmented, all checked before the first one is."""
+"""Which images are to be segmented, and where the results of each go."""
 
+import os
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monuseg.core.errors import PipelineError, explained, tell
-from monuseg.formats.scale import ASSUMED
-from monuseg.readers.raster import BYTES_MAX, SUFFIXES, decode_rgb
-from monuseg.readers.resolution import settle, stated_by_image
+import pandas as pd
 
-LABELS_SUFFIX, TABLE_SUFFIX = ".nuclei.png", ".nuclei.csv"
+from monuseg.core.errors import PipelineError, tell
+from monuseg.readers.resolution import require_plausible
+from monuseg.readers.slides import SUFFIXES
+from monuseg.segment.outputs.writing import SUFFIXES as OF_RESULTS
+
 SHOWN = 5  # names of skipped files
+PATH, UM_PER_PIXEL = "path", "um_per_pixel"  # columns of a list of slides
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A row of segment.csv: an image and what came of it.
+class Input:
+    """An image to segment.
 
     Attributes:
-        image: the file's name.
-        width: in pixels; this and what follows is None as far as the image could not be read.
-        height: in pixels.
-        um_per_pixel: micrometres per pixel.
-        source: who states that; "default" is the model's resolution, for want of a statement.
-        nuclei: how many were found.
-        error: why there are none.
+        path: of the file.
+        place: path of its results without suffix.
+        um_per_pixel: as a list of slides states it, or None.
     """
 
-    image: str
-    width: int | None = None
-    height: int | None = None
+    path: Path
+    place: Path
     um_per_pixel: float | None = None
-    source: str | None = None
-    nuclei: int | None = None
-    error: str | None = None
 
 
-def images_of(named: Sequence[Path], output: Path) -> list[Path]:
+def inputs_of(named: Sequence[Path], listed: Path | None, output: Path) -> list[Input]:
     """The images to segment: files as they are named, folders replaced by the images in them.
 
-    Whatever else lies in a folder is skipped, which is said on standard error: subfolders, hidden
-    files, files of other kinds and the label maps of an earlier run.
+    Results are called as the image is. Where several images have the same name but for case and
+    suffix, theirs lie in folders as the images do, and the suffix stays in the name if it must.
 
     Args:
         named: files and folders.
+        listed: a CSV file with a column `path`, relative to the file, and perhaps `um_per_pixel`.
         output: the folder of the results.
 
     Raises:
-        PipelineError: a folder has no image, two images have the same name but for case and suffix,
-            or a result would replace an image.
+        PipelineError: there is no image, a folder has none, a result would replace an image, or the
+            list is not as it should be.
     """
-    paths: dict[Path, None] = {}
+    stated: dict[Path, float | None] = {}
     for path in named:
-        paths |= dict.fromkeys(_images_in(path) if path.is_dir() else [path])
-    places = {path.parent.resolve() / path.name for path in paths}
-    first: dict[str, Path] = {}
-    for path in paths:
-        # As file systems compare names that ignore case or composition.
-        other = first.setdefault(unicodedata.normalize("NFC", path.stem).casefold(), path)
-        if other != path:
-            raise PipelineError(
-                f"{other} and {path} have the same name, so that their results would replace each "
-                "other; rename one, or segment them into separate folders"
-            )
-        if output.resolve() / f"{path.stem}{LABELS_SUFFIX}" in places:
-            raise PipelineError(
-                f"{output / path.stem}{LABELS_SUFFIX} is among the images, but the result of "
-                f"{path} would replace it; give another --output"
-            )
-    return list(paths)
+        stated |= dict.fromkeys(_images_in(path) if path.is_dir() else [path])
+    if listed is not None:
+        stated |= _listed(listed)
+    if not stated:
+        raise PipelineError("no image is named; name files or folders, or a list with --slides")
+    names = _names(list(stated))
+    taken = {path.resolve() for path in stated}
+    for path, name in names.items():
+        for suffix in OF_RESULTS:
+            result = output / f"{name}{suffix}"
+            if result.resolve() in taken:
+                raise PipelineError(
+                    f"{result} is among the images, but the result of {path} would replace it; "
+                    "give another --output"
+                )
+    return [Input(path, output / names[path], value) for path, value in stated.items()]
 
 
-def inspected(path: Path, *, given: float | None, default: float) -> tuple[Outcome, str | None]:
-    """Read one image whole: its size and resolution, or why it cannot be segmented.
-
-    Args:
-        path: of the image.
-        given: the user's micrometres per pixel, which override the image's own.
-        default: micrometres per pixel if neither says.
-
-    Returns:
-        The outcome so far, and a remark on its resolution if there is something to know.
-    """
-    try:
-        content = read_image(path)
-        height, width = decode_rgb(content, name=str(path)).shape[:2]
-    except (PipelineError, OSError) as error:
-        return Outcome(path.name, error=explained(error)), None
-    found, remark = settle(stated_by_image(content), given=given)
-    um_per_pixel = found.um_per_pixel
-    if found.source == ASSUMED:
-        um_per_pixel = default
-        assumed = f"no resolution stated, the model's {default:g} um per pixel assumed"
-        remark = "; ".join(filter(None, [remark, f"{assumed} (--um-per-pixel sets it)"]))
-    return Outcome(path.name, width, height, um_per_pixel, found.source), remark
-
-
-def read_image(path: Path) -> bytes:
-    """An image file's bytes.
+def share(inputs: Sequence[Input], shard: str | None) -> list[Input]:
+    """Those of a shard, `I/N`: every Nth from the Ith; all without one.
 
     Raises:
-        PipelineError: it is missing, no file, or too large to be an image that is allowed.
+        PipelineError: it is no such fraction.
     """
-    if not path.is_file():
-        raise PipelineError(f"{path}: no such file; correct the path")
-    if path.stat().st_size > BYTES_MAX:
-        raise PipelineError(
-            f"{path}: {path.stat().st_size} bytes, but at most {BYTES_MAX} are allowed; "
-            "export the region of interest alone"
-        )
-    return path.read_bytes()
+    if shard is None:
+        return list(inputs)
+    first, _, count = shard.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise PipelineError(f"--shard {shard}: not I/N with I from 1 to N, as 3/16")
+    return list(inputs[int(first) - 1 :: int(count)])
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Names of results that differ, as file systems compare them that ignore case."""
+    above = Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    kinds = (
+        lambda path: path.stem,
+        lambda path: str(path.resolve().relative_to(above).with_name(path.stem)),
+        lambda path: str(path.resolve().relative_to(above)),
+    )
+    names: dict[Path, str] = {}
+    left = list(paths)
+    for kind in kinds:
+        groups = defaultdict(list)
+        for path in left:
+            groups[unicodedata.normalize("NFC", kind(path)).casefold()].append(path)
+        left = [path for group in groups.values() if len(group) > 1 for path in group]
+        names |= {group[0]: kind(group[0]) for group in groups.values() if len(group) == 1}
+    if left:
+        raise PipelineError(f"{left[0]} and {left[1]} are the same file; name it once")
+    return {path: names[path] for path in paths}
+
+
+def _listed(file: Path) -> dict[Path, float | None]:
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise PipelineError(f"--slides {file}: no such file; correct the path") from error
+    except (ValueError, pd.errors.EmptyDataError) as error:
+        raise PipelineError(f"{file}: not a readable CSV file ({error}); mend it") from error
+    if PATH not in table:
+        raise PipelineError(f"{file}: no column `{PATH}`; name the column of the slides so")
+    stated: dict[Path, float | None] = {}
+    values = table[UM_PER_PIXEL] if UM_PER_PIXEL in table else [""] * len(table)
+    for line, (path, text) in enumerate(zip(table[PATH], values, strict=True), start=2):
+        try:
+            value = float(text) if text.strip() else None
+        except ValueError:
+            raise PipelineError(
+                f"{file}, line {line}: um_per_pixel: {text!r} is no number; mend it"
+            ) from None
+        if value is not None:
+            require_plausible(value, name=f"{file}, line {line}: um_per_pixel")
+        stated[file.parent / path] = value
+    return stated
 
 
 def _images_in(folder: Path) -> list[Path]:
     entries = sorted(folder.iterdir())
     images = [path for path in entries if _is_image(path)]
-    skipped = [path.name for path in entries if not _is_image(path)]
+    skipped = [path.name for path in entries if path not in images]
     if skipped:
         more = ", ..." if len(skipped) > SHOWN else ""
         names = ", ".join(skipped[:SHOWN])
@@ -130,6 +144,6 @@ def _is_image(path: Path) -> bool:
     return (
         path.suffix.lower() in SUFFIXES
         and not path.name.startswith(".")
-        and not path.name.endswith(LABELS_SUFFIX)
+        and not path.name.endswith(OF_RESULTS)
         and path.is_file()
     )

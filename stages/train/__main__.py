@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,7 +24,13 @@ from stages.train.stored import Stored
 def main(arguments: argparse.Namespace) -> None:
     """Write data/models/MODEL.weights.h5 and .json, and metrics/history/MODEL.csv."""
     params = TrainParams.load()
-    runtime = backend.configure(params, params.seed)
+    runtime = backend.configure(params, params.seed, together=params.devices != 1)
+    devices = backend.spread(params.devices, runtime)
+    if params.batch_size % devices:
+        raise PipelineError(
+            f"params.yaml: train.batch_size: {params.batch_size} is not divisible by {devices} "
+            "devices; change it, or train.devices"
+        )
     # Only now, since these import Keras, and Keras reads its backend when it is imported.
     from monuseg.models.shared import registry, store
     from stages.train.batches import Batches
@@ -66,17 +73,23 @@ def main(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.model}: {model.count_params():,} parameters, {len(training)} training and "
         f"{len(validation)} validation images, {runtime}"
+        + (f", {devices} devices" if devices > 1 else "")
     )
 
     settings = Settings.from_environment()
+    is_first = settings.process_index == 0
     read = [block.model_dump(mode="json") for block in (params, model_params)]
     key = training_key(
-        [arguments.model, read, asdict(runtime), backend.versions()],
+        [arguments.model, read, asdict(runtime), devices, backend.versions()],
         initial=model.get_weights(),
         folders=[TILES / "train", TILES / "validation"],
     )
     scratch = settings.scratch / "training"
-    with opened(scratch, arguments.model, key, settings.checkpoint_seconds) as checkpoint:
+    with (
+        opened(scratch, arguments.model, key, settings.checkpoint_seconds)
+        if is_first
+        else nullcontext()
+    ) as checkpoint:
         training, validation = (
             normalised(images, params.stain_normalisation, scratch)
             for images in (training, validation)
@@ -89,16 +102,19 @@ def main(arguments: argparse.Namespace) -> None:
                 params,
                 model_params.scaling,
                 workers=settings.workers if runtime.gpu else 1,
+                part=(settings.process_index, settings.processes),
                 scratch=scratch,
             ),
             validation,
             params,
             scaling=model_params.scaling,
             divisor=architecture.divisor,
-            progress=_print_row,
+            progress=_print_row if is_first else lambda row: None,
             checkpoint=checkpoint,
             learner=learner,
         )
+        if not is_first:
+            return
         card = store.Card(
             model=arguments.model,
             params=model_params.model_dump(),

@@ -35,6 +35,7 @@ class Batches:
             `augmentation` are used.
         scaling: the model's, see `monuseg.models.shared.scaling`.
         workers: threads that prepare batches, one each; no batch depends on their number.
+        part: which of how many equal parts of each batch is made here; of 1 by default.
         scratch: folder on a disk with space for a byte per pixel and output.
 
     Raises:
@@ -48,10 +49,14 @@ class Batches:
         scaling: str,
         *,
         workers: int = 1,
+        part: tuple[int, int] = (0, 1),
         scratch: Path | None = None,
     ) -> None:
         scratch = scratch or Path(tempfile.gettempdir())
         self._params = params
+        index, parts = part
+        size = params.batch_size // parts
+        self._places = range(index * size, (index + 1) * size)
         self._workers = workers
         self._scale = SCALINGS[scaling]
         self._images = images
@@ -62,12 +67,12 @@ class Batches:
         self._maps = OnDemand(maps.__getitem__, len(images))
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of a global step, counted from 0 over all epochs.
+        """The batch of a global step, counted from 0 over all epochs, or this process's part of it.
 
         Returns:
             (batch, crop, crop, 3) inputs and (batch, crop, crop, outputs) targets.
         """
-        crops = [self._crop(step, place) for place in range(self._params.batch_size)]
+        crops = [self._crop(step, place) for place in self._places]
         inputs, targets = zip(*crops, strict=True)
         return np.stack(inputs), np.stack(targets)
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from monuseg.formats.predictions import DISTANCE
 from monuseg.formats.tiles import TiledImage
 from monuseg.inference.forward import forward_of
+from monuseg.models.shared import backend
 from stages.train.batches import Batches
 from stages.train.checkpoint import Checkpoint, State
 from stages.train.deep_supervision import supervised, supervised_objective
@@ -131,8 +132,8 @@ def fit(
         learner: what `compile_for_training` returned; by default the model itself.
     """
     learner = learner or model
-    forward = forward_of(model, scaling)
-    carried = _restored(checkpoint, learner) if checkpoint else None
+    forward = forward_of(model.predict_on_batch, scaling)
+    carried = _restored(checkpoint, learner)
     if carried is None:
         carried = _Carried(weights=model.get_weights())
     elif carried.epoch < params.epochs:
@@ -227,11 +228,14 @@ def _state(carried: _Carried, model: Any) -> State:
     return State(values, arrays)
 
 
-def _restored(checkpoint: Checkpoint, model: Any) -> _Carried | None:
-    """Load what was carried when the checkpoint was saved, and set the variables as they were."""
+def _restored(checkpoint: Checkpoint | None, model: Any) -> _Carried | None:
+    """Load what was carried when the checkpoint was saved, and set the variables as they were.
+
+    Of several processes only the first has a checkpoint, and all go on from it.
+    """
     # Before its first step, an optimizer has no variables to set.
     model.optimizer.build(model.trainable_variables)
-    state = checkpoint.load()
+    state = backend.from_first_process(checkpoint.load() if checkpoint else None)
     if state is None:
         return None
     for owner, variables in _variables(model).items():

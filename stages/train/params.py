@@ -59,6 +59,8 @@ class TrainParams(RuntimeParams):
 
     key: ClassVar[str] = "train"
 
+    backend: Literal["tensorflow", "jax", "torch"]
+    devices: Annotated[int, Field(ge=1, le=4096)] | Literal["all"]
     seed: int = Field(ge=0, le=LARGEST_SEED)
     epochs: int = Field(ge=1, le=1_000_000)
     steps_per_epoch: int = Field(ge=1, le=1_000_000)
@@ -77,6 +79,14 @@ class TrainParams(RuntimeParams):
     keep: Literal["best", "last"]
     sampling: SamplingParams
     augmentation: AugmentationParams
+
+    @model_validator(mode="after")
+    def _devices(self) -> Self:
+        # On TensorFlow, Keras clips the gradients of each replica alone, and the objective's Dice,
+        # which is a batch's, would be each replica's: another training, not the same one faster.
+        if self.devices != 1 and self.backend != "jax":
+            raise ValueError("`devices` other than 1 needs `backend: jax`; change one of the two")
+        return self
 
     @model_validator(mode="after")
     def _outputs(self) -> Self:

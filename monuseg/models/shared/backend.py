@@ -7,15 +7,18 @@ backend once, when it is imported.
 import importlib.util
 import json
 import os
+import pickle
 import platform
 import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
+
+import numpy as np
 
 from monuseg.core.errors import PipelineError
 from monuseg.core.settings import Settings
@@ -27,6 +30,8 @@ BFLOAT16_CAPABILITY = (8, 0)
 # training step of U-Net takes a little more than half the time of float32 (two cores of a Xeon with
 # both). TensorFlow convolves in bfloat16 without them too, but then by way of float32.
 CPUINFO = Path("/proc/cpuinfo")
+# Its dtype policies as OpenVINO's own setting; Keras's then stays float32.
+_OPENVINO_PRECISIONS = {"float32": "f32", "mixed_bfloat16": "bf16"}
 _BFLOAT16_INSTRUCTIONS = re.compile(r"^flags\s*:.*\b(?:avx512_bf16|amx_bf16)\b", re.MULTILINE)
 
 # Whether TensorFlow convolves with oneDNN. By default it does so only on processors with
@@ -58,6 +63,9 @@ _HARMLESS = re.compile(
 )
 
 
+Value = TypeVar("Value")
+
+
 @dataclass(frozen=True)
 class Runtime:
     """What `configure` decided.
@@ -67,12 +75,14 @@ class Runtime:
         gpu: whether computation runs on a GPU.
         precision: Keras's dtype policy.
         jit_compile: the argument of `Model.compile`.
+        threads: of one operation on a CPU.
     """
 
     backend: str
     gpu: bool
     precision: str
     jit_compile: bool
+    threads: int
 
     def __str__(self) -> str:
         """As a stage prints it."""
@@ -103,12 +113,14 @@ def _own_keras_json() -> Iterator[None]:
 
 
 @_own_keras_json()
-def configure(params: RuntimeParams, seed: int) -> Runtime:
+def configure(params: RuntimeParams, seed: int, *, together: bool = False) -> Runtime:
     """Choose the backend, device, threads, precision and determinism of this process.
 
     Args:
         params: of the stage.
         seed: of Keras's own random numbers (initial weights).
+        together: whether the other processes that MONUSEG_PROCESSES counts do the same; waits for
+            them. `spread` is to follow.
 
     Raises:
         PipelineError: a variable would change what is computed, the backend is not installed, there
@@ -118,7 +130,10 @@ def configure(params: RuntimeParams, seed: int) -> Runtime:
     if "keras" in sys.modules:
         raise RuntimeError("configure() must come before Keras is imported")
     os.environ["KERAS_BACKEND"] = params.backend
-    gpus, capability = _BACKENDS[params.backend](params, Settings.from_environment())
+    settings = Settings.from_environment()
+    if not together:
+        settings = replace(settings, processes=1)
+    gpus, capability = _BACKENDS[params.backend](params, settings)
     if params.device == "gpu" and not gpus:
         raise PipelineError(
             f"params.yaml: {params.key}.device: gpu, but {params.backend} finds none; install it "
@@ -128,15 +143,19 @@ def configure(params: RuntimeParams, seed: int) -> Runtime:
     if precision == "auto" and gpus:
         precision = "mixed_bfloat16" if capability >= BFLOAT16_CAPABILITY else "mixed_float16"
     elif precision == "auto":
-        fast = params.backend == "tensorflow" and convolves_in_bfloat16()
+        fast = params.backend in ("tensorflow", "openvino") and convolves_in_bfloat16()
         precision = "mixed_bfloat16" if fast else "float32"
+    jit_compile = _jit_compile(params, gpus > 0)
+    runtime = Runtime(params.backend, gpus > 0, precision, jit_compile, params.threads)
     import keras  # only now: Keras reads its backend when it is imported
 
+    if params.backend == "openvino":  # draws no random numbers, and has a precision of its own
+        return runtime
     keras.config.set_dtype_policy(precision)
     # It seeds TensorFlow too, whatever the backend, and imports it for that if it is installed.
     with _native_messages_withheld():
         keras.utils.set_random_seed(seed)
-    return Runtime(params.backend, gpus > 0, precision, _jit_compile(params, gpus > 0))
+    return runtime
 
 
 def convolves_in_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
@@ -151,12 +170,127 @@ def convolves_in_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
         return False
 
 
+def spread(devices: int | Literal["all"], runtime: Runtime) -> int:
+    """Let what Keras trains from now on share each batch between devices of one kind.
+
+    Every device holds all weights and computes its part of a batch; sums over the batch, as of
+    losses, gradients and normalisation, go over all parts, so that results are those of one device
+    to rounding. With several processes (MONUSEG_PROCESSES) each brings as many devices.
+
+    Args:
+        devices: how many, in all processes together; with 1 nothing is changed.
+        runtime: from `configure`; on JAX, if `devices` is not 1.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        PipelineError: there are fewer, or they cannot be divided between the processes.
+    """
+    settings = Settings.from_environment()
+    if devices == 1 and settings.processes == 1:
+        return 1
+    if runtime.backend != "jax":
+        raise PipelineError(
+            f"MONUSEG_PROCESSES: {settings.processes}: several processes need params.yaml: "
+            "train.backend: jax; change one of the two"
+        )
+    import jax
+    import keras
+
+    platform, begin = ("gpu", settings.device_index or 0) if runtime.gpu else ("cpu", 0)
+    here = len(jax.local_devices(backend=platform)[begin:])
+    each, rest = (here, 0) if devices == "all" else divmod(devices, settings.processes)
+    if rest or each > here:
+        raise PipelineError(
+            f"params.yaml: train.devices: {devices}, but {settings.processes} process(es) with "
+            f"{here} {platform.upper()}(s) cannot share so many evenly; change it, or "
+            "MONUSEG_PROCESSES"
+        )
+    if not runtime.gpu and each > runtime.threads:
+        raise PipelineError(
+            f"params.yaml: train.threads: {runtime.threads} are too few for {each} devices of one "
+            "processor, which wait for each other in a thread each; set it to as many"
+        )
+    if each * settings.processes > 1:
+        chosen: list[str] = []
+        for process in range(settings.processes):
+            own = [one for one in jax.devices(platform) if one.process_index == process]
+            chosen += [f"{one.platform}:{one.id}" for one in own[begin : begin + each]]
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False)
+        )
+    return each * settings.processes
+
+
+def from_first_process(value: Value) -> Value:
+    """What the first process of a training has; all of its processes are to call this."""
+    import keras
+
+    if keras.backend.backend() != "jax" or Settings.from_environment().processes == 1:
+        return value
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    own = np.frombuffer(pickle.dumps(value), np.uint8)
+    length = int(broadcast_one_to_all(np.int32(len(own))))
+    content = np.resize(own, length)  # of the others only the length counts
+    received: Value = pickle.loads(bytes(np.asarray(broadcast_one_to_all(content))))  # noqa: S301
+    return received
+
+
 def versions() -> dict[str, str]:
     """The versions of Keras and of its backend, by name."""
     import keras
 
     backend = keras.backend.backend()
     return {"keras": keras.__version__, backend: str(sys.modules[backend].__version__)}
+
+
+def inference(model: Any, runtime: Runtime) -> Callable[[Any], Any]:
+    """A model as a function from (batch, height, width, 3) to its output, NumPy arrays both.
+
+    Args:
+        model: of Keras.
+        runtime: what `configure` decided.
+    """
+    if runtime.backend == "openvino":
+        return _OpenVINO(model, runtime)
+    model.jit_compile = runtime.jit_compile
+    predict: Callable[[Any], Any] = model.predict_on_batch
+    return predict
+
+
+class _OpenVINO:
+    """A model compiled for each shape of its input.
+
+    Keras itself leaves precision and threads to OpenVINO, which would take bfloat16 wherever the
+    processor has it.
+    """
+
+    def __init__(self, model: Any, runtime: Runtime) -> None:
+        self._model = model
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": _OPENVINO_PRECISIONS[runtime.precision],
+            "INFERENCE_NUM_THREADS": runtime.threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._compiled: dict[tuple[int, ...], Any] = {}
+
+    def __call__(self, inputs: Any) -> Any:
+        if inputs.shape not in self._compiled:
+            self._compiled[inputs.shape] = self._compile(inputs.shape)
+        [outputs] = self._compiled[inputs.shape](inputs, share_inputs=True).to_tuple()
+        return outputs
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        import keras
+        import openvino as ov
+
+        tensor = type(keras.ops.convert_to_tensor(0.0))
+        parameter = ov.opset16.parameter(shape, ov.Type.f32)
+        outputs = self._model(tensor(parameter.output(0)), training=False)
+        graph = ov.Model([ov.opset16.result(outputs.output)], [parameter])
+        return ov.Core().compile_model(graph, "CPU", self._settings)
 
 
 def fused_batch_normalisation() -> Callable[..., tuple[Any, Any, Any]] | None:
@@ -213,6 +347,13 @@ def refuse_contradictions(params: RuntimeParams) -> None:
             f"params.yaml: {params.key}.xla: off contradicts backend: jax, which computes through "
             "XLA only; set it to auto, or choose another backend"
         )
+    if params.backend == "openvino":
+        for key, refused in (("device", "gpu"), ("xla", "on"), ("precision", "mixed_float16")):
+            if getattr(params, key) == refused:
+                raise PipelineError(
+                    f"params.yaml: {params.key}.{key}: {refused} contradicts backend: openvino, "
+                    "which computes on a CPU in float32 or bfloat16; set it to auto"
+                )
     wanted = os.environ.get("KERAS_BACKEND")
     if wanted and wanted != params.backend:
         raise PipelineError(
@@ -296,7 +437,9 @@ def _jax(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
-    devices = [device for device in jax.devices() if device.platform == "gpu"]
+    if settings.processes > 1:  # before anything asks for devices
+        jax.distributed.initialize(settings.coordinator, settings.processes, settings.process_index)
+    devices = [device for device in jax.local_devices() if device.platform == "gpu"]
     gpus = _allowed(devices, params, settings)
     if not gpus:
         return 0, (0, 0)
@@ -322,6 +465,10 @@ def _torch(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, i
     return len(gpus), torch.cuda.get_device_capability(gpus[0])
 
 
+def _openvino(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int]]:
+    return 0, (0, 0)
+
+
 def _allowed(gpus: list[Any], params: RuntimeParams, settings: Settings) -> list[Any]:
     """The one GPU to use, or none."""
     if params.device == "cpu" or not gpus:
@@ -334,6 +481,6 @@ def _allowed(gpus: list[Any], params: RuntimeParams, settings: Settings) -> list
     return [gpus[index]]
 
 
-_BACKENDS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+_BACKENDS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch, "openvino": _openvino}
 # What installs a backend with CUDA, where a file of this project's does.
 _CUDA = {"tensorflow": " by requirements-gpu.txt", "jax": " by requirements-gpu-jax.txt"}

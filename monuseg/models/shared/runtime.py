@@ -6,7 +6,7 @@ from pydantic import Field
 
 from monuseg.core.params import Block
 
-Backend = Literal["tensorflow", "jax", "torch"]
+Backend = Literal["tensorflow", "jax", "torch", "openvino"]
 Device = Literal["auto", "gpu", "cpu"]
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 Xla = Literal["auto", "on", "off"]
@@ -16,7 +16,7 @@ class RuntimeParams(Block):
     """The keys of a block whose stage computes with Keras; each can change the results' bytes.
 
     Attributes:
-        backend: Keras's backend.
+        backend: Keras's backend; openvino only predicts.
         device: "gpu" is an error without one; "auto" uses one if there is one.
         precision: Keras's dtype policy; "auto" is mixed on a GPU, mixed_bfloat16 for TensorFlow on
             a processor with instructions for it, and float32 elsewhere.

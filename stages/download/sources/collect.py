@@ -8,7 +8,6 @@ from monuseg.core.files import replacing, sha256_of
 from monuseg.core.settings import Settings
 from stages.download.params import Archive, DatasetParams, RemoteArchive, TransferParams
 from stages.download.sources import store
-from stages.download.sources.fetch import fetch
 from stages.download.sources.verify import failure, mismatch
 from stages.download.synthetic.archive import write_archives
 
@@ -64,6 +63,9 @@ def _obtain(
 
 
 def _download(archive: RemoteArchive, transfer: TransferParams, entry: Path) -> Path:
+    # Not above: synthetic and local archives need none of the libraries for the web.
+    from stages.download.sources.fetch import fetch
+
     with store.downloading(entry) as folder:
         # Another process may have filled the cache while this one waited.
         if store.is_whole(entry):
@@ -84,6 +86,8 @@ def _download(archive: RemoteArchive, transfer: TransferParams, entry: Path) -> 
 
 
 def _download_unpinned(archive: RemoteArchive, transfer: TransferParams, target: Path) -> None:
+    from stages.download.sources.fetch import fetch  # see `_download`
+
     # Without a hash a resumed mixture or a damaged cache would go unnoticed, so neither is used.
     fetch(archive, transfer, target)
     problem = mismatch(target, archive)

@@ -19,6 +19,9 @@ def test_defaults_need_no_variable() -> None:
         device_index=None,
         scratch=Path(".scratch"),
         checkpoint_seconds=None,
+        processes=1,
+        process_index=0,
+        coordinator="",
     )
 
 
@@ -31,6 +34,9 @@ def test_an_empty_variable_counts_as_unset() -> None:
         "DEVICE_INDEX",
         "SCRATCH",
         "CHECKPOINT_SECONDS",
+        "PROCESSES",
+        "PROCESS_INDEX",
+        "COORDINATOR",
     ]
     empty = {f"MONUSEG_{name}": "" for name in names} | {"XDG_CACHE_HOME": ""}
     assert Settings.from_environment(empty) == Settings.from_environment({})
@@ -46,10 +52,13 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "MONUSEG_DEVICE_INDEX": "0",
             "MONUSEG_SCRATCH": "/s",
             "MONUSEG_CHECKPOINT_SECONDS": "0",
+            "MONUSEG_PROCESSES": "4",
+            "MONUSEG_PROCESS_INDEX": "3",
+            "MONUSEG_COORDINATOR": "h:2",
             "XDG_CACHE_HOME": "/x",
         }
     )
-    assert settings == Settings(tmp_path, Path("/c"), 3, "tcp://h:1", 0, Path("/s"), 0)
+    assert settings == Settings(tmp_path, Path("/c"), 3, "tcp://h:1", 0, Path("/s"), 0, 4, 3, "h:2")
     assert Settings.from_environment({"XDG_CACHE_HOME": "/x"}).cache == Path("/x/monuseg")
 
 
@@ -66,6 +75,8 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
         ("MONUSEG_WORKERS", "all", "'all' is not a whole number of at least 1"),
         ("MONUSEG_DEVICE_INDEX", "-1", "'-1' is not a whole number of at least 0"),
         ("MONUSEG_DEVICE_INDEX", "cuda:0", "'cuda:0' is not a whole number of at least 0"),
+        ("MONUSEG_PROCESSES", "0", "'0' is not a whole number of at least 1"),
+        ("MONUSEG_PROCESSES", "2", "2, so set MONUSEG_PROCESS_INDEX to a number from 0 to 1"),
         ("MONUSEG_CHECKPOINT_SECONDS", "1.5", "'1.5' is not a whole number of at least 0"),
         ("MONUSEG_ARCHIVES", "/no/such/folder", "/no/such/folder is not a folder"),
     ],
@@ -74,6 +85,13 @@ def test_a_wrong_value_is_named_with_its_variable(name: str, value: str, said: s
     with pytest.raises(PipelineError) as caught:
         Settings.from_environment({name: value})
     assert str(caught.value).startswith(f"{name}: {said}")
+
+
+@pytest.mark.parametrize(("index", "coordinator"), [("2", "h:1"), ("1", ""), ("", "h:1")])
+def test_of_several_processes_each_must_be_named(index: str, coordinator: str) -> None:
+    named = {"MONUSEG_PROCESS_INDEX": index, "MONUSEG_COORDINATOR": coordinator}
+    with pytest.raises(PipelineError, match="from 0 to 1, and MONUSEG_COORDINATOR to host:port"):
+        Settings.from_environment(named | {"MONUSEG_PROCESSES": "2"})
 
 
 @pytest.mark.parametrize("name", ["MONUSEG_ARCHIVES", "MONUSEG_CACHE", "MONUSEG_SCRATCH"])

@@ -42,6 +42,14 @@ def test_a_stage_is_named_as_dvc_does(
     assert stage_of(Namespace(**arguments)) == stage
 
 
+def test_each_process_of_a_training_has_a_turn_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = SimpleNamespace(__spec__=SimpleNamespace(name="stages.train.__main__"))
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    for index, stage in (("", "train@unet"), ("0", "train@unet"), ("1", "train@unet@1")):
+        monkeypatch.setenv("MONUSEG_PROCESS_INDEX", index)
+        assert stage_of(Namespace(model="unet")) == stage
+
+
 def test_names_tell_the_stage_while_it_has_its_turn(project: Path) -> None:
     path = project / ".scratch/locks/train@unet.lock"
     assert prefix() == ".writing-"

@@ -83,8 +83,8 @@ def test_a_model_that_returns_more_windows_than_it_was_given_is_an_error() -> No
     def doubled(pixels: np.ndarray) -> np.ndarray:
         return brightness(np.concatenate([pixels, pixels]))
 
-    for side, said in ((8, "too many"), (12, "longer")):  # one window, and several
-        with pytest.raises(ValueError, match=said):
+    for side in (8, 12):  # one window, and several
+        with pytest.raises(ValueError, match="longer"):
             predict_image(doubled, random_image(side, side), window=8, overlap=2, divisor=1)
 
 

@@ -6,15 +6,19 @@ import pytest
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import PIXELS_MAX
+from monuseg.formats.tiles import pad
 from monuseg.inference.params import PredictParams
 from monuseg.inference.views import (
     UPRIGHT,
-    mean_over_views,
+    over_views,
     predict_augmented,
     views_of,
 )
 
 ALL = views_of(flips=True, rotations=True)
+PLAIN = PredictParams.load().model_copy(
+    update={"window": 512, "overlap": 16, "flips": False, "rotations": False, "scales": [1.0]}
+)
 
 
 def brightness(pixels: np.ndarray) -> np.ndarray:
@@ -25,47 +29,73 @@ def random_image(height: int = 23, width: int = 31) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
+def window(height: int = 23, width: int = 31) -> np.ndarray:
+    return random_image(height, width)[np.newaxis]
+
+
 @pytest.mark.parametrize(("flips", "rotations", "number"), [(0, 0, 1), (1, 0, 4), (1, 1, 8)])
 def test_no_two_views_are_the_same(flips: int, rotations: int, number: int) -> None:
-    image, seen = random_image(24, 24), []
+    pixels, seen = window(24, 24), []
 
-    def predict(pixels: np.ndarray) -> np.ndarray:
-        seen.append(pixels.tobytes())
-        return brightness(pixels)
+    def forward(view: np.ndarray) -> np.ndarray:
+        seen.append(view.tobytes())
+        return brightness(view)
 
-    views = views_of(flips=bool(flips), rotations=bool(rotations))
-    mean_over_views(predict, image, views=views, scales=[1.0])
-    assert seen[0] == image.tobytes()
+    over_views(forward, views_of(flips=bool(flips), rotations=bool(rotations)))(pixels)
+    assert seen[0] == pixels.tobytes()
     assert len(set(seen)) == len(seen) == number
 
 
-def test_views_come_back_to_where_they_were() -> None:
-    image = random_image()
-    found = mean_over_views(brightness, image, views=ALL, scales=[1.0])
+@pytest.mark.parametrize("classes", [1, 3, 5])
+def test_views_come_back_to_where_they_were(classes: int) -> None:
+    def forward(view: np.ndarray) -> np.ndarray:
+        return np.repeat(brightness(view), classes, axis=-1)
+
+    pixels = np.concatenate([window(), window()[:, ::-1]])
+    found = over_views(forward, ALL)(pixels)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, brightness(image), atol=1e-6)
+    np.testing.assert_allclose(found, forward(pixels), atol=1e-6)
 
 
 def test_flips_are_the_image_and_its_mirror_images() -> None:
-    image, seen = random_image(), []
+    pixels, seen = window(), []
 
-    def predict(pixels: np.ndarray) -> np.ndarray:
-        seen.append(pixels)
-        return brightness(pixels)
+    def forward(view: np.ndarray) -> np.ndarray:
+        seen.append(view)
+        return brightness(view)
 
-    mean_over_views(predict, image, views=views_of(flips=True, rotations=False), scales=[1.0])
-    expected = [image, image[:, ::-1], image[::-1], image[::-1, ::-1]]
+    over_views(forward, views_of(flips=True, rotations=False))(pixels)
+    expected = [pixels, pixels[:, :, ::-1], pixels[:, ::-1], pixels[:, ::-1, ::-1]]
     assert {view.tobytes() for view in seen} == {view.tobytes() for view in expected}
 
 
+def test_one_view_is_the_models_own_answer() -> None:
+    found = over_views(brightness, UPRIGHT)(window())
+    np.testing.assert_array_equal(found, brightness(window()))
+
+
 def test_what_a_network_gets_wrong_on_one_side_is_averaged_out() -> None:
-    def left_half(pixels: np.ndarray) -> np.ndarray:
-        answer = np.zeros((*pixels.shape[:2], 1), np.float32)
-        answer[:, : pixels.shape[1] // 2] = 1
+    def left_half(view: np.ndarray) -> np.ndarray:
+        answer = np.zeros((*view.shape[:3], 1), np.float32)
+        answer[:, :, : view.shape[2] // 2] = 1
         return answer
 
-    found = mean_over_views(left_half, random_image(16, 16), views=ALL, scales=[1.0])
-    assert found == pytest.approx(0.5)
+    assert over_views(left_half, ALL)(window(16, 16)) == pytest.approx(0.5)
+
+
+def test_padding_is_turned_with_the_window() -> None:
+    image, seen = random_image(20, 32), []
+
+    def forward(view: np.ndarray) -> np.ndarray:
+        seen.append(view[0])
+        return brightness(view)
+
+    flips = {"window": 64, "flips": True}
+    predict_augmented(forward, image, PLAIN.model_copy(update=flips), divisor=16)
+    padded = pad(image, 32, 32)
+    assert {view.tobytes() for view in seen} == {
+        np.ascontiguousarray(padded[::y, ::x]).tobytes() for y in (1, -1) for x in (1, -1)
+    }
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.8, 1.5])
@@ -74,12 +104,13 @@ def test_other_sizes_come_back_to_the_images(scale: float) -> None:
     image = np.repeat((rows + columns)[..., np.newaxis], 3, axis=2).astype(np.uint8)
     sizes = []
 
-    def predict(pixels: np.ndarray) -> np.ndarray:
-        sizes.append(pixels.shape[:2])
-        return np.repeat(brightness(pixels), 2, axis=2)
+    def forward(view: np.ndarray) -> np.ndarray:
+        sizes.append(view.shape[1:3])
+        return np.repeat(brightness(view), 2, axis=-1)
 
-    upright = views_of(flips=False, rotations=False)
-    found = mean_over_views(predict, image, views=upright, scales=[scale])
+    found = predict_augmented(
+        forward, image, PLAIN.model_copy(update={"scales": [scale]}), divisor=1
+    )
     assert sizes == [(round(60 * scale), round(84 * scale))]
     assert found.shape == (60, 84, 2)
     np.testing.assert_allclose(found[4:-4, 4:-4, 1], brightness(image)[4:-4, 4:-4, 0], atol=0.01)
@@ -93,21 +124,22 @@ def test_images_are_enlarged_bilinearly_and_shrunk_by_averaging(
 ) -> None:
     image, seen = random_image(12, 20), []
 
-    def predict(pixels: np.ndarray) -> np.ndarray:
-        seen.append(pixels)
-        return brightness(pixels)
+    def forward(view: np.ndarray) -> np.ndarray:
+        seen.append(view[0])
+        return brightness(view)
 
-    mean_over_views(predict, image, views=UPRIGHT, scales=[scale])
+    predict_augmented(forward, image, PLAIN, divisor=1, scale=scale)
     size = (round(20 * scale), round(12 * scale))
-    np.testing.assert_array_equal(seen[0], cv2.resize(image, size, interpolation=interpolation))
+    expected = cv2.resize(image.astype(np.float32), size, interpolation=interpolation)
+    np.testing.assert_array_equal(seen[0], np.floor(expected + 0.5))
 
 
 def test_sizes_count_alike() -> None:
-    def large(pixels: np.ndarray) -> np.ndarray:
-        return np.full((*pixels.shape[:2], 1), float(pixels.shape[0] > 20), np.float32)
+    def large(view: np.ndarray) -> np.ndarray:
+        return np.full((*view.shape[:3], 1), float(view.shape[1] > 20), np.float32)
 
-    found = mean_over_views(large, random_image(20, 20), views=ALL, scales=[0.5, 1.0, 1.5, 2.0])
-    assert found == pytest.approx(0.5)
+    params = PLAIN.model_copy(update={"scales": [0.5, 1.0, 1.5, 2.0]})
+    assert predict_augmented(large, random_image(20, 20), params, divisor=1) == pytest.approx(0.5)
 
 
 def test_the_block_predict_says_which() -> None:
@@ -123,11 +155,6 @@ def test_the_block_predict_says_which() -> None:
     assert found.shape == (32, 64, 1)
     assert seen[:8].count((1, 32, 64, 3)) == seen[:8].count((1, 64, 32, 3)) == 4
     assert seen[8:].count((1, 16, 32, 3)) == seen[8:].count((1, 32, 16, 3)) == 4
-
-
-PLAIN = PredictParams.load().model_copy(
-    update={"window": 512, "overlap": 16, "flips": False, "rotations": False, "scales": [1.0]}
-)
 
 
 @pytest.mark.parametrize("scale", [0.4, 0.8, 1.25, 2.0, 2.4])

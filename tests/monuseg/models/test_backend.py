@@ -59,7 +59,7 @@ def test_on_a_cpu_auto_is_without_xla_and_in_bfloat16_where_that_is_fast() -> No
         done = configure('{"precision": "auto"}', script)
         assert done.stdout.strip() == (
             '{"backend": "tensorflow", "gpu": false, "jit_compile": false, '
-            f'"precision": "{precision}"}}'
+            f'"precision": "{precision}", "threads": 2}}'
         )
         assert done.stderr == ""
 

@@ -4,16 +4,18 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.train.augmentation import displacement, jitter_colour, random_crop
+from stages.train.augmentation import displacement, jitter_colour, lower_resolution, random_crop
 from stages.train.params import AugmentationParams
 
 NONE = AugmentationParams(
     rotate=0, scale=(1, 1), flip=False, elastic=0, elastic_scale=12, stain=0, stain_shift=0,
-    brightness=0, blur=0, blur_probability=0,
+    brightness=0, white_balance=0, blur=0, blur_probability=0, resolution=1,
+    resolution_probability=0,
 )  # fmt: skip
 STRONG = AugmentationParams(
     rotate=180, scale=(0.7, 1.4), flip=True, elastic=0, elastic_scale=12, stain=0.3,
-    stain_shift=0.05, brightness=0.2, blur=2, blur_probability=0.5,
+    stain_shift=0.05, brightness=0.2, white_balance=0, blur=2, blur_probability=0.5, resolution=1,
+    resolution_probability=0,
 )  # fmt: skip
 BENT = STRONG.model_copy(update={"elastic": 4.0})
 
@@ -193,6 +195,7 @@ def test_no_jitter_leaves_pixels_as_they_are() -> None:
         {"stain": 0.3},
         {"stain_shift": 0.1},
         {"brightness": 0.3},
+        {"white_balance": 0.3},
         {"blur": 3.0, "blur_probability": 1.0},
     ],
 )
@@ -206,3 +209,38 @@ def test_white_background_stays_nearly_white_when_stains_are_multiplied() -> Non
     white = np.full((8, 8, 3), 255, np.uint8)
     stained = NONE.model_copy(update={"stain": 0.5})
     assert jitter_colour(white, stained, np.random.default_rng(1)).min() >= 254
+
+
+def test_white_balance_scales_each_colour_by_itself() -> None:
+    grey = np.full((8, 8, 3), 150, np.uint8)
+    params = NONE.model_copy(update={"white_balance": 0.2})
+    found = jitter_colour(grey, params, np.random.default_rng(1)).astype(int)
+    assert np.ptp(found, axis=(0, 1)).max() == 0
+    assert len(np.unique(found[0, 0])) == 3
+    assert np.abs(found / 150 - 1).max() <= 0.2 + 1 / 150
+
+
+def test_a_coarser_scan_has_no_finer_detail_and_stays_in_place() -> None:
+    generator = np.random.default_rng(0)
+    fine = generator.integers(0, 256, (64, 96, 3), np.uint8)
+    slope = np.repeat(np.arange(0, 192, 2, dtype=np.uint8)[np.newaxis, :, np.newaxis], 64, axis=0)
+    smooth = np.repeat(slope, 3, axis=2)
+    params = NONE.model_copy(update={"resolution": 4.0, "resolution_probability": 1.0})
+    for seed in range(5):
+        coarse = lower_resolution(fine, params, np.random.default_rng(seed))
+        assert coarse.shape == fine.shape
+        assert coarse.std() < 0.8 * fine.std()
+        kept = lower_resolution(smooth, params, np.random.default_rng(seed)).astype(int)
+        assert np.abs(kept - smooth)[4:-4, 8:-8].mean() < 4  # JPEG
+
+
+def test_resolution_is_lowered_as_often_as_asked_for() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    params = NONE.model_copy(update={"resolution": 4.0, "resolution_probability": 0.3})
+    changed = [
+        (lower_resolution(image, params, np.random.default_rng(seed)) != image).any()
+        for seed in range(400)
+    ]
+    assert 0.2 < np.mean(changed) < 0.4
+    off = params.model_copy(update={"resolution_probability": 0.0})
+    assert lower_resolution(image, off, np.random.default_rng(1)) is image

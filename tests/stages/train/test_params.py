@@ -26,6 +26,25 @@ def test_a_models_block_within_it_is_an_unknown_key(set_params: SetParams) -> No
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        (
+            {"devices": 2},
+            "train: `devices` other than 1 needs `backend: jax`; change one of the two",
+        ),
+        ({"devices": 0, "backend": "jax"}, "train.devices: must be greater than or equal to 1"),
+    ],
+)
+def test_devices_that_cannot_train_together_are_refused(
+    values: dict[str, object], said: str, set_params: SetParams
+) -> None:
+    set_params({f"train.{key}": value for key, value in values.items()})
+    with pytest.raises(PipelineError) as caught:
+        TrainParams.load()
+    assert str(caught.value).startswith(f"params.yaml: {said}")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
         ({"augmentation.elastic": -1.0}, "augmentation.elastic: must be greater than or equal to"),
         ({"augmentation.elastic_scale": 0}, "augmentation.elastic_scale: must be greater than"),
         (

@@ -1,0 +1,276 @@
+"""The nuclei of one image or slide, from its pixels to the files of its results."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monuseg.core.errors import PipelineError
+from monuseg.core.locks import LockedError, exclusive
+from monuseg.formats.files import read_json, write_json
+from monuseg.formats.images import RGB
+from monuseg.formats.scale import scale_of
+from monuseg.inference.sliding_window import Region
+from monuseg.inference.stain import AS_IT_IS, fitted
+from monuseg.inference.streaming import Stream
+from monuseg.nuclei.watershed import NucleiSettings
+from monuseg.readers.slides import DamagedRegionError, Slide
+from monuseg.segment.blocks import Blocks, Finished, Progress, segment_blocks
+from monuseg.segment.models import Named, Network, describe
+from monuseg.segment.outputs.target import Target
+from monuseg.segment.outputs.writing import SUFFIXES, Written, write_all
+from monuseg.segment.search import SearchArea, identity_of, search_area
+
+RECORD = ".nuclei.json"
+DAMAGE = "damage.txt"  # beside finished blocks, which are not read again
+# Squares of a slide that its stains are estimated from, and their side in pixels: as many pixels as
+# a few images of MoNuSeg have. An image of no more is looked at as a whole.
+SAMPLES, SAMPLE_SIDE = 16, 512
+# Of what cannot be decoded, squares of this side are left out, and the rest is kept.
+LEAST_SIDE = 256
+WHITE = 255
+
+
+@dataclass
+class Pixels:
+    """The pixels of a slide; what is damaged is white, and remembered.
+
+    Attributes:
+        slide: the slide.
+        kept: file of the squares that could not be decoded; made with the first.
+        damaged: these squares, also those that the file has.
+    """
+
+    slide: Slide
+    kept: Path
+    damaged: set[Region] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        lines = self.kept.read_text().splitlines() if self.kept.is_file() else []
+        # Of a killed run, the last one may be cut short; then no finished block depends on it.
+        self.damaged |= {Region(*json.loads(line)) for line in lines if line.endswith("]")}
+
+    def _remember(self, region: Region) -> None:
+        if region not in self.damaged:
+            self.damaged.add(region)
+            with self.kept.open("a") as file:
+                file.write(f"\n{json.dumps(region)}")
+
+    def read(self, y: int, x: int, height: int, width: int) -> RGB:
+        """A region, (height, width, 3), in pixels of the full resolution."""
+        try:
+            return self.slide.read(y, x, height, width)
+        except DamagedRegionError:
+            rows, columns = _split(y, height), _split(x, width)
+        if len(rows) == len(columns) == 1:
+            top, left = y - y % LEAST_SIDE, x - x % LEAST_SIDE
+            bottom = min(top + LEAST_SIDE, self.slide.height)
+            self._remember(Region(top, bottom, left, min(left + LEAST_SIDE, self.slide.width)))
+            return np.full((height, width, 3), WHITE, np.uint8)
+        return np.concatenate(
+            [np.concatenate([self.read(t, e, h, w) for e, w in columns], axis=1) for t, h in rows]
+        )
+
+
+def _split(start: int, size: int) -> list[tuple[int, int]]:
+    """Two parts that meet between squares, as tiles do, each a start and a size; or the whole."""
+    middle = round((start + size / 2) / LEAST_SIDE) * LEAST_SIDE
+    if not start < middle < start + size:
+        return [(start, size)]
+    return [(start, middle - start), (middle, start + size - middle)]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user chose beside the model.
+
+    Attributes:
+        formats: of the results, from `monuseg.segment.outputs.writing.formats_of`.
+        simplify: pixels that outlines of GeoJSON may be off.
+        tissue: "auto": where there is tissue; "none": everywhere; or the path of a GeoJSON file.
+        um_per_pixel: of all images, whatever they state.
+        views: to average over; None: what an image of its size is worth.
+        crop_to_bounds: leave out a slide's empty margin.
+        scene: one of a slide's scanned areas.
+    """
+
+    formats: Sequence[str] | None = None
+    simplify: float = 0.0
+    tissue: str = "auto"
+    um_per_pixel: float | None = None
+    views: int | None = None
+    crop_to_bounds: bool = True
+    scene: int | None = None
+
+
+def segment_slide(
+    slide: Slide,
+    um_per_pixel: float,
+    named: Named,
+    network: Network,
+    choices: Choices,
+    place: Path,
+    progress: Progress | None = None,
+) -> Written:
+    """Find the nuclei of a slide and write them.
+
+    A run that was ended goes on with the blocks that it had not finished. Where the results of the
+    same file, weights, settings and version lie already, nothing is done. Those of others are
+    removed before the new ones are written.
+
+    Args:
+        slide: opened.
+        um_per_pixel: its micrometres per pixel.
+        named: the model, by name.
+        network: the model, loaded.
+        choices: of the user.
+        place: the results' path without suffix.
+        progress: as `segment_blocks` takes it.
+
+    Raises:
+        PipelineError: as the parts; or another run writes these results.
+    """
+    identity = {
+        "slide": slide.identity,
+        "um_per_pixel": um_per_pixel,
+        "version": version("monuseg"),
+        "weights": list(named.identity),
+        "network": describe(network),
+        "settings": asdict(named.settings),
+        "tissue": identity_of(choices.tissue),
+    }
+    formats = list(choices.formats) if choices.formats else None
+    wanted = {**identity, "formats": formats, "simplify": choices.simplify}
+    # A slide's identity need not show what is mended in its middle.
+    modified = slide.path.stat().st_mtime_ns
+    before = _written_before(place, wanted, modified)
+    if before is not None:
+        return before
+    scratch = place.with_name(f".{place.name}.unfinished")
+    scale = scale_of(um_per_pixel, network.um_per_pixel)
+    target = Target(slide.path.name, slide.width, slide.height, um_per_pixel, slide.identity)
+    try:
+        with exclusive(scratch / "lock"):
+            finished = Finished(
+                scratch, Blocks(slide.height, slide.width), {**identity, "modified": modified}
+            )
+            if not any(number in finished for number in range(len(finished.blocks))):
+                (scratch / DAMAGE).unlink(missing_ok=True)
+            pixels = Pixels(slide, scratch / DAMAGE)
+            area = search_area(slide, um_per_pixel, choices.tissue)
+            _find(pixels, area, finished, network, named.settings, scale, progress)
+            _withdraw(place, identity)
+            written = write_all(
+                finished, target, place, formats, pixels.read, area, simplify=choices.simplify
+            )
+            written.damaged = [list(region) for region in sorted(pixels.damaged)]
+            content = {"of": wanted, "written": asdict(written)}
+            write_json(
+                _record(place), content | ({"modified": modified} if written.damaged else {})
+            )
+            shutil.rmtree(scratch)
+    except LockedError as error:
+        raise PipelineError(
+            f"{place}: process {error.holder} writes these results; wait for it, or give another "
+            "--output"
+        ) from error
+    return written
+
+
+def _find(
+    pixels: Pixels,
+    area: SearchArea,
+    finished: Finished,
+    network: Network,
+    settings: NucleiSettings,
+    scale: float,
+    progress: Progress | None,
+) -> None:
+    """Find the nuclei of the blocks that are not finished."""
+    normalise = _normalisation(pixels, area, network.stain_normalisation)
+
+    def read(y: int, x: int, height: int, width: int) -> RGB:
+        return normalise(pixels.read(y, x, height, width))
+
+    stream = Stream(
+        network.forward,
+        read,
+        pixels.slide.height,
+        pixels.slide.width,
+        network.params,
+        divisor=network.divisor,
+        scale=scale,
+        wanted=area.touches,
+    )
+    segment_blocks(
+        stream,
+        pixels.read,
+        finished,
+        network.classes,
+        settings,
+        scale,
+        wanted=area.touches,
+        progress=progress,
+    )
+
+
+def _normalisation(pixels: Pixels, area: SearchArea, kind: str) -> Callable[[RGB], RGB]:
+    """How the stains of a slide become those that the network knows."""
+    if kind == AS_IT_IS:
+        return lambda image: image
+    slide = pixels.slide
+    if slide.height * slide.width <= SAMPLES * SAMPLE_SIDE**2:
+        return fitted(pixels.read(0, 0, slide.height, slide.width))
+    squares = [
+        Region(y, min(y + SAMPLE_SIDE, slide.height), x, min(x + SAMPLE_SIDE, slide.width))
+        for y in range(0, slide.height, SAMPLE_SIDE)
+        for x in range(0, slide.width, SAMPLE_SIDE)
+    ]
+    shares = np.array([area.share(square) for square in squares])
+    # The middle ones of those full of tissue, else of those with the most: spread over the slide.
+    best = np.flatnonzero(shares >= min(0.9, np.sort(shares)[-SAMPLES:][0]))
+    chosen = best[np.linspace(0, len(best) - 1, min(SAMPLES, len(best))).round().astype(int)]
+    parts = [
+        pixels.read(top, left, bottom - top, right - left).reshape(-1, 1, 3)
+        for top, bottom, left, right in (squares[number] for number in chosen)
+    ]
+    return fitted(np.concatenate(parts))
+
+
+def _record(place: Path) -> Path:
+    return place.with_name(place.name + RECORD)
+
+
+def _written_before(place: Path, wanted: dict[str, Any], modified: int) -> Written | None:
+    """What an earlier run wrote, if it is what is wanted and still there."""
+    try:
+        content = read_json(_record(place))
+        written = Written(**content["written"])
+        same = content["of"] == wanted
+        same &= not written.damaged or content["modified"] == modified
+    except (OSError, ValueError, TypeError, KeyError):  # none, or not as it is written
+        return None
+    there = all(place.with_name(place.name + suffix).is_file() for suffix in written.files)
+    return written if same and there else None
+
+
+def _withdraw(place: Path, identity: dict[str, Any]) -> None:
+    """Remove a record, and the files that it lists if they are of other nuclei.
+
+    So a run that is ended while it writes leaves nothing that is taken for whole, and no file of
+    one model lies beside one of another.
+    """
+    try:
+        content = read_json(_record(place))
+        other = any(content["of"][key] != value for key, value in identity.items())
+        listed = set(content["written"]["files"]) if other else set()
+    except (OSError, ValueError, TypeError, KeyError):
+        listed = set()
+    for suffix in listed & {*SUFFIXES}:
+        place.with_name(place.name + suffix).unlink(missing_ok=True)
+    _record(place).unlink(missing_ok=True)

@@ -1,0 +1,122 @@
+"""Where on a slide nuclei are looked for."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monuseg.core.errors import PipelineError
+from monuseg.formats.images import write_rgb
+from monuseg.inference.sliding_window import Region
+from monuseg.readers.slides import open_slide
+from monuseg.segment import search
+from monuseg.segment.search import SearchArea, identity_of, search_area
+
+HEIGHT, WIDTH = 300, 420
+UM = 0.5
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Tissue on the left of glass."""
+    pixels = np.full((HEIGHT, WIDTH, 3), 240, np.uint8)
+    pixels[:, :40] = (190, 120, 180)
+    write_rgb(tmp_path / "a.png", pixels)
+    return tmp_path / "a.png"
+
+
+def drawn(path: Path, *polygons: list[list[list[float]]]) -> str:
+    features = [
+        {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": one}}
+        for one in polygons
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return str(path)
+
+
+def box(top: int, bottom: int, left: int, right: int) -> list[list[float]]:
+    return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+
+
+def searched(image: Path, choice: str) -> SearchArea:
+    with open_slide(image) as slide:
+        return search_area(slide, UM, choice)
+
+
+def pixels_of(area: SearchArea) -> np.ndarray:
+    """Which pixels of the image are searched, each asked for by itself."""
+    return np.array(
+        [[area.touches(Region(y, y + 1, x, x + 1)) for x in range(WIDTH)] for y in range(HEIGHT)]
+    )
+
+
+@pytest.mark.parametrize("choice", ["none", "auto"])
+def test_a_small_image_is_searched_as_a_whole(choice: str, image: Path) -> None:
+    area = searched(image, choice)
+    assert area.touches(Region(HEIGHT - 1, HEIGHT, WIDTH - 1, WIDTH))
+    assert area.share(Region(0, 10, 300, 310)) == 1
+
+
+def test_glass_is_not_searched(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SMALL", 0)
+    area = searched(image, "auto")
+    assert area.touches(Region(100, 110, 0, 10))
+    assert area.touches(Region(100, 110, 60, 70))  # within a margin
+    assert not area.touches(Region(0, HEIGHT, 300, WIDTH))
+    assert area.share(Region(0, HEIGHT, 0, 40)) == 1
+    assert 0 < area.share(Region(0, HEIGHT, 0, WIDTH)) < 0.8
+    assert searched(image, "none").touches(Region(0, HEIGHT, 300, WIDTH))
+
+
+def test_given_regions_are_searched_with_the_pixels_that_they_touch(
+    image: Path, tmp_path: Path
+) -> None:
+    hole = box(30, 60, 120, 150)
+    choice = drawn(tmp_path / "r.geojson", [box(20, 80, 100, 200), hole], [box(250, 400, 0, 30)])
+    found = pixels_of(searched(image, choice))
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[20:80, 100:200] = True
+    expected[250:, :30] = True
+    inner = expected.copy()
+    inner[30:60, 120:150] = False
+    assert found[inner].all()
+    grown = np.zeros_like(expected)
+    grown[18:82, 98:202] = grown[248:, :32] = True
+    grown[33:57, 123:147] = False
+    assert not found[~grown].any()
+
+
+def test_a_region_of_less_than_a_pixel_is_searched(image: Path, tmp_path: Path) -> None:
+    choice = drawn(tmp_path / "r.geojson", [[[7.2, 5.1], [7.6, 5.1], [7.6, 5.4], [7.2, 5.1]]])
+    assert pixels_of(searched(image, choice)).sum() >= 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "not a readable file; correct the path"),
+        ("{", "malformed JSON"),
+        ('{"type": "FeatureCollection", "features": []}', "no region on the slide; draw one"),
+        ("outside", "no region on the slide"),
+    ],
+)
+def test_a_file_without_a_region_on_the_slide_is_refused(
+    content: str | None, said: str, image: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "r.geojson"
+    if content == "outside":
+        drawn(file, [box(1000, 1100, 1000, 1100)])
+    elif content is not None:
+        file.write_text(content)
+    with pytest.raises(PipelineError, match=rf"r\.geojson.*{said}"):
+        searched(image, str(file))
+
+
+def test_a_file_is_told_from_others_by_its_content(tmp_path: Path) -> None:
+    one, same = (drawn(tmp_path / name, [box(0, 9, 0, 9)]) for name in ("a", "b"))
+    other = drawn(tmp_path / "c", [box(0, 9, 0, 8)])
+    assert identity_of(one) == identity_of(same) != identity_of(other)
+    assert identity_of("auto") != identity_of("none")
+    with pytest.raises(PipelineError, match=r"--tissue .*gone: not a readable file"):
+        identity_of(str(tmp_path / "gone"))
