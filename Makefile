@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # Named by the contents of all files and by what else decides which tests run.
 TESTED := $(VENV)/.tested-$(shell { git ls-files -z -co --exclude-standard | xargs -0 sha256sum; \
-	echo "$(MONUSEG_ARCHIVES)"; } 2>/dev/null | sha256sum | cut -c1-16)
+	echo "$(MONUSEG_ARCHIVES) $(MONUSEG_SLIDES)"; } 2>/dev/null | sha256sum | cut -c1-16)
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help

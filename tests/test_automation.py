@@ -254,7 +254,7 @@ def test_committed_says_whether_the_lock_is_that_of_the_files(
 
 def test_scores_are_a_table_of_what_differs(project: Project) -> None:
     (project.folder / "scores.yaml").write_text("dice: 0.7\n", encoding="utf-8")
-    *_, row = project.run(str(GITHUB / "scripts/scores"), "HEAD").splitlines()
+    *_, row = project.run(str(GITHUB / "scripts/scores"), "HEAD").strip().splitlines()
     assert row.replace(" ", "") == "|scores.yaml|dice|0.5|0.7|0.2|"
 
 

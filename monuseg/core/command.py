@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from monuseg.core.errors import PipelineError, explained
 from monuseg.core.project import enter_project
@@ -17,6 +17,15 @@ from monuseg.core.turn import stage_of, turn_of
 DEBUG_VARIABLE = "MONUSEG_DEBUG"
 
 
+class Parser(argparse.ArgumentParser):
+    """Ends with exit status 1 on a wrong argument: 2 is that some of several inputs failed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"error: {message}\n")
+
+
 def parser(description: str | None, *, prog: str | None = None) -> argparse.ArgumentParser:
     """An argument parser with the options that all commands share.
 
@@ -24,7 +33,7 @@ def parser(description: str | None, *, prog: str | None = None) -> argparse.Argu
         description: of the command.
         prog: its name; defaults to how `python -m` was called.
     """
-    made = argparse.ArgumentParser(prog=prog or _called(), description=description)
+    made = Parser(prog=prog or _called(), description=description)
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
 

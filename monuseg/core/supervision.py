@@ -127,6 +127,18 @@ def stop_if_orphaned() -> None:
         raise Interrupted(ORPHANED, signal.SIGTERM)
 
 
+def _forget_in_child() -> None:
+    """Leave a process that a library forks its own signals: their numbers came to this one, too."""
+    if _supervisor is not None:
+        signal.set_wakeup_fd(-1)
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
 class _Supervisor:
     """Handlers of signals, and a thread that outlasts a main thread busy in C++."""
 

@@ -16,13 +16,13 @@ from monuseg.models.shared.scaling import SCALINGS
 
 def load_forward(folder: Path, name: str, params: PredictParams) -> tuple[Forward, Any]:
     """The one model of `load_forwards`, and its card."""
-    [loaded] = load_forwards([(folder, name)], params)
+    [loaded], _ = load_forwards([(folder, name)], params)
     return loaded
 
 
 def load_forwards(
     models: Sequence[tuple[Path, str]], params: PredictParams
-) -> list[tuple[Forward, Any]]:
+) -> tuple[list[tuple[Forward, Any]], backend.Runtime]:
     """Set up this process, load trained models, and say on standard output what computes them.
 
     Args:
@@ -31,7 +31,7 @@ def load_forwards(
 
     Returns:
         Of each a function from (windows, height, width, 3) uint8 pixels to probabilities, and the
-        model's card.
+        model's card; and what `configure` decided.
 
     Raises:
         PipelineError: as `configure` and `store.load`.
@@ -45,7 +45,7 @@ def load_forwards(
         model, card = store.load(folder, name)
         print(f"{name}: {runtime}", flush=True)
         loaded.append((forward_of(backend.inference(model, runtime), card.scaling), card))
-    return loaded
+    return loaded, runtime
 
 
 def forward_of(network: Callable[[Any], Any], scaling: str) -> Forward:

@@ -21,6 +21,7 @@ from monuseg.core.errors import PartlyFailedError, PipelineError, explained, one
 from monuseg.core.files import replacing
 from monuseg.readers.resolution import require_plausible
 from monuseg.readers.slides import open_slide
+from monuseg.segment.assumed import doubt
 from monuseg.segment.blocks import Blocks
 from monuseg.segment.inputs import Input, inputs_of, share
 from monuseg.segment.models import (
@@ -197,19 +198,22 @@ def _segmented(
             if error.errno not in OF_ONE:
                 raise
             return _failed(outcome, error)
-    for said in written.remarks:
+    remarks = list(written.remarks)
+    if slide.um_per_pixel is None:
+        remarks += filter(None, [doubt(written.nuclei, written.median_area, um_per_pixel)])
+    for said in remarks:
         tell(f"{one.path}: {said}")
     found = f"{written.nuclei} nuclei at {um_per_pixel:g} um per pixel ({outcome.source})"
     print(one_line(f"{one.path}: {found}, {views} view{'s' * (views > 1)}"), flush=True)
     outcome = replace(
         outcome,
         nuclei=written.nuclei,
-        remark="; ".join(filter(None, [remark, *written.remarks])) or None,
+        remark="; ".join(filter(None, [remark, *remarks])) or None,
     )
     if written.damaged:
         damaged = (
-            f"{len(written.damaged)} squares of {LEAST_SIDE} pixels cannot be decoded and are left "
-            f"out ({one.place.name}{RECORD} lists them); fetch or export it again"
+            f"cannot be decoded in {len(written.damaged)} squares of {LEAST_SIDE} pixels, left out "
+            f"({one.place.name}{RECORD} lists them); fetch or export it again"
         )
         return _failed(outcome, PipelineError(damaged))
     return outcome
@@ -217,7 +221,8 @@ def _segmented(
 
 def _failed(outcome: Outcome, error: Exception) -> Outcome:
     said = explained(error)
-    tell(said if outcome.image in said else f"{outcome.image}: {said}")
+    image = one_line(outcome.image)  # as errors show it
+    tell(said if image in said else f"{image}: {said}")
     return replace(outcome, error=said)
 
 

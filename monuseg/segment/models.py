@@ -190,7 +190,7 @@ def load(named: Named, params: PredictParams) -> Network:
     Raises:
         PipelineError: as `load_forwards`; or they do not go together.
     """
-    loaded = load_forwards(named.members, params)
+    loaded, runtime = load_forwards(named.members, params)
     cards = [card for _, card in loaded]
     first = cards[0]
     for card in cards[1:]:
@@ -206,7 +206,8 @@ def load(named: Named, params: PredictParams) -> Network:
         lcm(*(architecture(card.model).divisor for card in cards)),
         first.um_per_pixel,
         first.stain_normalisation,
-        params,
+        # What `auto` came to: what another machine computes is not to be mixed with it.
+        params.model_copy(update={"precision": runtime.precision}),
     )
 
 

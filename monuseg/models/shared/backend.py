@@ -466,6 +466,8 @@ def _torch(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, i
 
 
 def _openvino(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[int, int]]:
+    # Else importing OpenVINO tells Google Analytics of it; without this package it does not.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     return 0, (0, 0)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import PIXELS_MAX, RGB
 from monuseg.segment.objects import Objects
@@ -40,6 +42,7 @@ class Written:
 
     Attributes:
         nuclei: how many were found.
+        median_area: of them, in pixels; None without any.
         files: their names, without that of the image, which no JSON may be able to hold.
         remarks: what there is to know about them.
         damaged: parts of the image that could not be decoded and are taken for glass: top, bottom,
@@ -47,6 +50,7 @@ class Written:
     """
 
     nuclei: int
+    median_area: float | None = None
     files: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     damaged: list[list[int]] = field(default_factory=list)
@@ -92,7 +96,8 @@ def write_all(
         PipelineError: a package that a format needs is missing.
     """
     large = target.width * target.height > PIXELS_MAX
-    written = Written(sum(len(block) for block in objects))
+    areas = [int(mask.sum()) for block in objects for mask in block.masks]
+    written = Written(len(areas), float(np.median(areas)) if areas else None)
 
     def at(suffix: str) -> Path:
         written.files.append(suffix)

@@ -1,5 +1,6 @@
 """The networks on OpenVINO, which needs no TensorFlow, against what they are on TensorFlow."""
 
+import json
 import os
 import subprocess
 import sys
@@ -19,59 +20,65 @@ import numpy as np
 from monuseg.inference.params import PredictParams
 from monuseg.models.shared import backend
 
-name, given, folder, engine = json.loads(sys.argv[1])
+engine, folder, models = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 params = PredictParams.load().model_copy(update={"backend": engine})
 runtime = backend.configure(params, 0)
 from monuseg.models.shared.registry import architecture
-found = architecture(name)
-model = found.build(found.params.model_validate({"learning_rate": 0.1} | given), 3)
-weights = f"{folder}/{name}.weights.h5"
-if engine == "tensorflow":
-    generator = np.random.default_rng(1)
-    # Statistics of normalisation that are not those of a new layer, so that they count.
-    model.set_weights([abs(w + generator.normal(0, 0.1, w.shape)) for w in model.get_weights()])
-    model.save_weights(weights)
-else:
-    model.load_weights(weights)
-run = backend.inference(model, runtime)
 images = np.random.default_rng(2).uniform(-1, 1, (2, 64, 96, 3)).astype(np.float32)
-np.savez(
-    f"{folder}/{name}-{engine}.npz", both=run(images), tall=run(images[:1].swapaxes(1, 2).copy())
-)
+for name, given in models.items():
+    found = architecture(name)
+    model = found.build(found.params.model_validate({"learning_rate": 0.1} | given), 3)
+    weights = f"{folder}/{name}.weights.h5"
+    if engine == "tensorflow":
+        generator = np.random.default_rng(1)
+        # Statistics of normalisation that are not those of a new layer, so that they count.
+        model.set_weights([abs(w + generator.normal(0, 0.1, w.shape)) for w in model.get_weights()])
+        model.save_weights(weights)
+    else:
+        model.load_weights(weights)
+    run = backend.inference(model, runtime)
+    tall = run(images[:1].swapaxes(1, 2).copy())
+    np.savez(f"{folder}/{name}-{engine}.npz", both=run(images), tall=tall)
 print(runtime, "tensorflow" in sys.modules)
 """
 
 
-def logits(model: str, folder: Path, engine: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Of two images of 64 x 96 pixels, of the first one turned, and what was printed."""
-    import json
-
-    arguments = json.dumps([model, MODELS[model], str(folder), engine])
+@pytest.fixture(scope="module")
+def logits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder of <model>-<engine>.npz, and what was printed on OpenVINO."""
+    folder = tmp_path_factory.mktemp("logits")
     inherited = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
-    done = subprocess.run(
-        [sys.executable, "-c", LOGITS, arguments],
-        env=inherited | {"CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    with np.load(folder / f"{model}-{engine}.npz") as found:
-        return found["both"], found["tall"], done.stdout.strip()
+    printed = ""
+    for engine in ("tensorflow", "openvino"):
+        done = subprocess.run(
+            [sys.executable, "-c", LOGITS, engine, str(folder), json.dumps(MODELS)],
+            env=inherited | {"CUDA_VISIBLE_DEVICES": "-1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        printed = done.stdout.strip()
+    return folder, printed
+
+
+def test_it_computes_without_tensorflow(logits: tuple[Path, str]) -> None:
+    assert logits[1] == "openvino on CPU, float32 False"
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_same_logits_within_float_error_and_without_tensorflow(
-    model: str, tmp_path: Path
-) -> None:
-    both, tall, _ = logits(model, tmp_path, "tensorflow")
-    found_both, found_tall, printed = logits(model, tmp_path, "openvino")
-    assert printed == "openvino on CPU, float32 False"
-    assert np.ptp(both) > 1
-    for expected, found in ((both, found_both), (tall, found_tall)):
-        assert found.shape == expected.shape
-        away = np.abs(found - expected) / np.ptp(expected)
-        # Where two pixels of a pooling window tie within rounding, SegNet unpools to the other.
-        assert np.mean(away > 1e-4) < (0.02 if model == "segnet" else 1e-9)
+def test_the_same_logits_within_float_error(logits: tuple[Path, str], model: str) -> None:
+    folder, _ = logits
+    with (
+        np.load(folder / f"{model}-tensorflow.npz") as expected,
+        np.load(folder / f"{model}-openvino.npz") as found,
+    ):
+        for kind in ("both", "tall"):  # two images, wide; one, tall
+            assert found[kind].shape == expected[kind].shape
+            spread = np.ptp(expected[kind])
+            assert spread > 1
+            away = np.abs(found[kind] - expected[kind]) / spread
+            # Where two pixels of a pooling window tie within rounding, SegNet unpools to the other.
+            assert np.mean(away > 1e-4) < (0.02 if model == "segnet" else 1e-9)
 
 
 @pytest.mark.parametrize(

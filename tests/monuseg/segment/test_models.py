@@ -13,6 +13,7 @@ import pytest
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import sha256_of
 from monuseg.inference.sliding_window import Forward
+from monuseg.models.shared.backend import Runtime
 from monuseg.segment import models
 from monuseg.segment.models import Named, find, predict_params, views_for
 from tests.monuseg.segment.networks import (
@@ -157,7 +158,8 @@ def test_the_first_installed_backend_computes(monkeypatch: pytest.MonkeyPatch) -
 
 
 def loads(cards: Sequence[SimpleNamespace], forwards: Sequence[Forward]) -> object:
-    return lambda members, params: list(zip(forwards, cards, strict=True))
+    runtime = Runtime("openvino", False, "mixed_bfloat16", False, threads=2)
+    return lambda members, params: (list(zip(forwards, cards, strict=True)), runtime)
 
 
 def test_probabilities_of_several_networks_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +171,7 @@ def test_probabilities_of_several_networks_are_averaged(monkeypatch: pytest.Monk
     np.testing.assert_allclose(loaded.forward(pixels), darkness(pixels) / 2 + 0.25, rtol=1e-6)
     assert loaded.forward(pixels).dtype == np.float32
     assert (loaded.um_per_pixel, loaded.classes) == (0.25, ["nucleus"])
+    assert models.describe(loaded)["precision"] == "mixed_bfloat16"  # what auto came to
     assert loaded.divisor % 16 == 0
 
 

@@ -13,15 +13,18 @@ from monuseg.formats.manifest import SplitRecord, write_records
 from monuseg.formats.paths import MASKS, PREDICTIONS, RAW, SPLITS
 from monuseg.formats.predictions import read_output, read_probabilities
 from monuseg.inference import forward
+from monuseg.inference.params import PredictParams
 from monuseg.models.shared import backend, store
 from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
-from monuseg.segment import command as segment
+from monuseg.readers.slides import open_slide
+from monuseg.segment.models import Named, Network
+from monuseg.segment.slide import Choices, segment_slide
 from stages.evaluate.images import Row, candidate_scores, score_image
 from stages.predict import __main__ as predict
 
 SETTINGS = NucleiSettings(threshold=0.5, smoothing=2.0, min_distance=7, min_area=160)
 SIZES = {0.25: (64, 96), 0.27: (64, 96), 0.5: (32, 48), 0.125: (128, 192)}  # by um per pixel
-RUNTIME = backend.Runtime("tensorflow", gpu=False, precision="float32", jit_compile=False)
+RUNTIME = backend.Runtime("tensorflow", False, "float32", False, threads=2)
 SEEN: list[tuple[int, ...]] = []
 
 
@@ -38,12 +41,17 @@ def picture(um_per_pixel: float) -> np.ndarray:
     return np.repeat(np.where(dark, 20, 250).astype(np.uint8)[..., np.newaxis], 3, axis=2)
 
 
+NAMED = Named("unet", [], SETTINGS, ["of no weights"])
+NETWORK = Network(darkness, ["nucleus"], 32, 0.25, "none", PredictParams.load())
+
+
 @pytest.fixture
 def records(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[SplitRecord]:
     """A project with a model for 0.25 um per pixel and an image of each size."""
     card = store.Card("unet", {}, ["nucleus"], "unit", 0.25, 1, 0, {})
     monkeypatch.setattr(store, "load", lambda folder, name: (None, card))
-    monkeypatch.setattr(forward, "forward_of", lambda model, scaling, jit_compile: darkness)
+    monkeypatch.setattr(forward, "forward_of", lambda network, scaling: darkness)
+    monkeypatch.setattr(backend, "inference", lambda model, runtime: model)
     monkeypatch.setattr(backend, "configure", lambda params, *, seed: RUNTIME)
     RAW.mkdir(parents=True)
     made = []
@@ -88,14 +96,10 @@ def test_evaluate_and_segment_find_the_same_nuclei_at_every_resolution(
         np.testing.assert_array_equal(read_labels(tmp_path / f"{record.id}.png"), labels)
         assert scores.nuclei is not None
         assert candidate_scores(record, row, [SETTINGS]) == [(1.0, 1.0)]
-        images = argparse.Namespace(
-            model="unet",
-            images=[RAW / f"{record.id}.tif"],
-            output=tmp_path / "out",
-            um_per_pixel=record.um_per_pixel,
-        )
-        segment.main(images)
-        found = read_labels(tmp_path / "out" / f"{record.id}.nuclei.png")
+        place = tmp_path / record.id
+        with open_slide(RAW / f"{record.id}.tif") as slide:
+            segment_slide(slide, record.um_per_pixel, NAMED, NETWORK, Choices(("labels",)), place)
+        found = read_labels(tmp_path / f"{record.id}.nuclei.png")
         np.testing.assert_array_equal(found, labels)
 
 
