@@ -412,6 +412,9 @@ def _tensorflow(params: RuntimeParams, settings: Settings) -> tuple[int, tuple[i
         visible = tf.config.list_physical_devices("GPU")
     tf.config.threading.set_intra_op_parallelism_threads(params.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    # Where a processor has AVX2 at most, oneDNN has no fast code for what TensorFlow makes of a
+    # convolution, its normalisation and ReLU: a pass took ten times as long (U-Net, EPYC 7003).
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     if params.deterministic:
         tf.config.experimental.enable_op_determinism()
     gpus = _allowed(visible, params, settings)
