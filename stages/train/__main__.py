@@ -115,6 +115,7 @@ def main(arguments: argparse.Namespace) -> None:
         )
         if not is_first:
             return
+        backend.on_one_device()
         card = store.Card(
             model=arguments.model,
             params=model_params.model_dump(),

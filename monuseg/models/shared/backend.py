@@ -223,6 +223,13 @@ def spread(devices: int | Literal["all"], runtime: Runtime) -> int:
     return each * settings.processes
 
 
+def on_one_device() -> None:
+    """Take `spread` back for what is built from now on, as by one of several processes alone."""
+    import keras
+
+    keras.distribution.set_distribution(None)
+
+
 def from_first_process(value: Value) -> Value:
     """What the first process of a training has; all of its processes are to call this."""
     import keras
