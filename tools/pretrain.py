@@ -129,7 +129,9 @@ def _described(name: str, card: dict[str, Any]) -> dict[str, object]:
     content = (PRETRAINED / f"{name}{WEIGHTS}").read_bytes()
     return {
         "name": f"{name}{WEIGHTS}",
-        "network": ", ".join(f"{key} {value}" for key, value in card["params"].items()),
+        "network": ", ".join(
+            f"{key} {value}" for key, value in card["params"].items() if key != "learning_rate"
+        ),
         "kilobytes": round(len(content) / 1000),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
