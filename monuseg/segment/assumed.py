@@ -21,7 +21,7 @@ def doubt(nuclei: int, median_area: float | None, um_per_pixel: float) -> str | 
         return None
     kind, factor = ("small", 2.0) if seems < USUAL[0] else ("large", 0.5)
     return (
-        f"its nuclei are {kind} for {um_per_pixel:g} um per pixel (median {seems:.0f} um2, usually "
-        f"{USUAL[0]:g} to {USUAL[1]:g}); if it was scanned at {10 / um_per_pixel / factor:g}x, "
-        f"give --um-per-pixel {um_per_pixel * factor:g}"
+        f"its nuclei are {kind} for {um_per_pixel:.3g} um per pixel (median {seems:.0f} um2, "
+        f"usually {USUAL[0]:g} to {USUAL[1]:g}); if it was scanned at "
+        f"{10 / um_per_pixel / factor:.2g}x, give --um-per-pixel {um_per_pixel * factor:.3g}"
     )

@@ -168,7 +168,7 @@ def _segmented(
         um_per_pixel, remark = slide.um_per_pixel, slide.remark
         if um_per_pixel is None:
             um_per_pixel = network.um_per_pixel
-            assumed = f"no resolution stated, the model's {um_per_pixel:g} um per pixel assumed"
+            assumed = f"no resolution stated, the model's {um_per_pixel:.3g} um per pixel assumed"
             remark = "; ".join(filter(None, [remark, f"{assumed} (--um-per-pixel sets it)"]))
         if remark:
             tell(f"{one.path}: {remark}")
@@ -203,7 +203,7 @@ def _segmented(
         remarks += filter(None, [doubt(written.nuclei, written.median_area, um_per_pixel)])
     for said in remarks:
         tell(f"{one.path}: {said}")
-    found = f"{written.nuclei} nuclei at {um_per_pixel:g} um per pixel ({outcome.source})"
+    found = f"{written.nuclei} nuclei at {um_per_pixel:.3g} um per pixel ({outcome.source})"
     print(one_line(f"{one.path}: {found}, {views} view{'s' * (views > 1)}"), flush=True)
     outcome = replace(
         outcome,
