@@ -19,6 +19,7 @@ PIN = re.compile(r"^([\w.\[\]-]+)==([^\s#]+)", re.MULTILINE)
 # Where the package's name is not the module's.
 MODULES = {
     "opencv-python-headless": "cv2",
+    "openslide-python": "openslide",
     "pillow": "PIL",
     "ruamel.yaml": "ruamel",
     "scikit-image": "skimage",
@@ -53,14 +54,14 @@ def test_what_the_library_imports_is_what_the_package_needs() -> None:
         if graph.is_module_squashed(module) and module not in sys.stdlib_module_names
     }
     # Other back ends, and what is imported only where a setting asks for it.
-    optional = {"jax", "torch", "distributed"}
+    optional = {"tensorflow", "jax", "torch", "distributed", "pyarrow", "shapely"}
     # Comes with pydantic.
     optional.add("pydantic_core")
     names = [requirement.name for requirement in needed(PROJECT["dependencies"])]
     modules = {MODULES.get(name, name) for name in names}
     assert imported - optional <= modules
-    # h5py is Keras's own way to weights.
-    assert modules - imported <= {"h5py"}
+    # h5py is Keras's own way to weights; openslide-bin is the library that openslide loads.
+    assert modules - imported <= {"h5py", "openslide-bin"}
 
 
 def test_indirect_dependencies_are_pinned_too() -> None:

@@ -174,8 +174,8 @@ def certain(
         return labels
     places = np.flatnonzero(labels)
     of = labels.ravel()[places]
-    total = np.bincount(of, weights=probability.ravel()[places].astype(np.float64))
-    return _only(labels, total >= min_probability * np.bincount(of))
+    total = np.bincount(of, probability.ravel()[places].astype(np.float64), minlength=1)
+    return _only(labels, total >= min_probability * np.bincount(of, minlength=1))
 
 
 def _hills(mask: Mask, maps: dict[str, npt.NDArray[np.floating]], separation: Separation) -> Floats:

@@ -7,7 +7,7 @@ from tests.repository import REPOSITORY
 
 COMMANDS = {
     *("check", "check_reference", "compare", "finalise", "preset", "reference", "repeat"),
-    "side_by_side",
+    *("pretrain", "side_by_side"),
 }
 
 

@@ -48,6 +48,13 @@ def test_a_step_gives_the_same_batch_whatever_was_asked_before(images: list[Tile
         np.testing.assert_array_equal(expected, found)
 
 
+def test_the_parts_of_several_processes_are_the_whole(images: list[TiledImage]) -> None:
+    params = PARAMS.model_copy(update={"batch_size": 6})
+    parts = [Batches(images, params, "symmetric", part=(index, 3))[4] for index in range(3)]
+    for whole, *shares in zip(Batches(images, params, "symmetric")[4], *parts, strict=True):
+        np.testing.assert_array_equal(whole, np.concatenate(shares))
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_made_ahead_they_come_in_order_and_are_the_same(
     images: list[TiledImage], workers: int
