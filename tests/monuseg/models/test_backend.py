@@ -271,7 +271,8 @@ def test_jax_is_quiet_and_reserves_no_memory_unless_told_to() -> None:
             text=True,
         )
         assert done.stdout.splitlines() == [
-            '{"backend": "jax", "gpu": false, "jit_compile": true, "precision": "float32"}',
+            '{"backend": "jax", "gpu": false, "jit_compile": true, "precision": "float32", '
+            '"threads": 2}',
             found,
         ]
         assert done.stderr == ""

@@ -136,6 +136,10 @@ class Scripted:
         """The next objective."""
         return next(self._objectives)
 
+    def predict_on_batch(self, inputs: np.ndarray) -> np.ndarray:
+        """Without validation images there is nothing to predict."""
+        raise NotImplementedError
+
     def get_weights(self) -> list[np.ndarray]:
         """None are needed."""
         return []
