@@ -233,6 +233,7 @@ def test_blocks_cover_an_image_once() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_a_real_slide_read_in_parts_has_the_nuclei_of_the_whole(tmp_path: Path) -> None:
     if "MONUSEG_SLIDES" not in os.environ:
         pytest.skip(

@@ -82,6 +82,7 @@ def history(folder: Path) -> npt.NDArray[np.float64]:
         return np.array([list(row.values()) for row in csv.DictReader(file)], float)
 
 
+@pytest.mark.long
 def test_the_curve_is_that_of_one_device(training: Path, set_params: SetParams) -> None:
     said(start(training, 1))
     one = history(training)
