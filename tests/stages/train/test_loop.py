@@ -127,7 +127,9 @@ def test_without_validation_the_last_epoch_is_kept(images: list[TiledImage]) -> 
 class Scripted:
     """A model whose objective of each batch is known."""
 
-    optimizer = SimpleNamespace(learning_rate=0.1)
+    optimizer = SimpleNamespace(learning_rate=0.1, build=lambda variables: None, variables=[])
+    trainable_variables: tuple[object, ...] = ()
+    variables: tuple[object, ...] = ()
 
     def __init__(self, objectives: list[float]) -> None:
         self._objectives = iter(objectives)
