@@ -41,7 +41,6 @@ UNREAD: Mapping[str, str] = {"requirements-compute.txt": "stands for the librari
 
 # Keys that a stage declares and in some runs does not ask for, with their condition.
 UNASKED: Mapping[str, str] = {
-    "train.augmentation.resolution_probability": "the smoke run imitates no coarser scan",
     "evaluate.threshold": "a mask (Otsu's) has no probabilities to set a threshold on",
     **{
         f"evaluate.settings.{name}": "no row of the smoke run is scored with settings kept before"

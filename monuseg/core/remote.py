@@ -39,7 +39,7 @@ def on_dask(
             code or does not see this project's files.
     """
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
         from distributed.comm import CommClosedError
     except ImportError as error:
         raise PipelineError(
@@ -79,7 +79,7 @@ def on_dask(
         raise PipelineError(
             f"{VARIABLE}: {scheduler} has no worker; start one: dask worker {scheduler}"
         ) from error
-    except (CommClosedError, CancelledError) as error:
+    except (KilledWorker, CommClosedError, CancelledError) as error:
         raise PipelineError(
             f"{VARIABLE}: {scheduler}: the scheduler or its workers ended, often for lack of memory"
         ) from error
@@ -87,19 +87,12 @@ def on_dask(
 
 def _result(future: Any, client: Any) -> Any:
     """What a task came to; a TimeoutError once no worker is left that could do it."""
-    from distributed import KilledWorker
-
     while True:
         try:
             return future.result(timeout=PATIENCE)
         except TimeoutError:
             if not client.ncores():
                 raise
-        except KilledWorker:
-            # Of this item alone: the caller decides whether the others matter.
-            return None, PipelineError(
-                f"{VARIABLE}: several workers ended at this, often for lack of memory"
-            )
 
 
 def _checked(work: bytes, code: Path, item: Any) -> Any:

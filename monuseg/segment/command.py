@@ -21,13 +21,12 @@ from monuseg.core.errors import PartlyFailedError, PipelineError, explained, one
 from monuseg.core.files import replacing
 from monuseg.readers.resolution import require_plausible
 from monuseg.readers.slides import open_slide
-from monuseg.segment.assumed import doubt
 from monuseg.segment.blocks import Blocks
 from monuseg.segment.inputs import Input, inputs_of, share
 from monuseg.segment.models import (
     BACKENDS,
     VIEWS,
-    Named,
+    ModelChoice,
     Network,
     find,
     load,
@@ -35,9 +34,10 @@ from monuseg.segment.models import (
     pretrained,
     views_for,
 )
-from monuseg.segment.outputs.writing import FORMATS, formats_of
+from monuseg.segment.outputs.writing import FORMATS, RECORD, formats_of
+from monuseg.segment.resolution_check import size_remark
 from monuseg.segment.search import AUTO, EVERYWHERE, identity_of
-from monuseg.segment.slide import LEAST_SIDE, RECORD, Choices, segment_slide
+from monuseg.segment.slide import SQUARE, Choices, segment_slide
 
 SUMMARY = "segment{}.csv"
 # Errors of one result, not of the disk or of the output folder.
@@ -82,7 +82,7 @@ def main(arguments: argparse.Namespace) -> None:
         require_plausible(arguments.um_per_pixel, name="--um-per-pixel")
     if not 0 <= arguments.simplify < math.inf:
         raise PipelineError(f"--simplify {arguments.simplify:g}: not a number of pixels from 0")
-    identity_of(str(arguments.tissue))
+    identity_of(str(arguments.tissue))  # raises before anything is computed
     choices = Choices(
         formats_of(arguments.write),
         arguments.simplify,
@@ -102,7 +102,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def segment_all(
-    inputs: Sequence[Input], named: Named, network: Network, choices: Choices, summary: Path
+    inputs: Sequence[Input], named: ModelChoice, network: Network, choices: Choices, summary: Path
 ) -> None:
     """Write the nuclei of each image and the table of all.
 
@@ -147,7 +147,7 @@ def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def _segmented(
-    one: Input, named: Named, network: Network, choices: Choices, output: Path
+    one: Input, named: ModelChoice, network: Network, choices: Choices, output: Path
 ) -> Outcome:
     """Write the nuclei of one image, unless they cannot be found."""
     outcome = Outcome(str(one.path), str(one.place.relative_to(output)))
@@ -190,7 +190,7 @@ def _segmented(
         try:
             one.place.parent.mkdir(parents=True, exist_ok=True)
             written = segment_slide(
-                slide, um_per_pixel, named, network.seen(views), choices, one.place, progress
+                slide, um_per_pixel, named, network.with_views(views), choices, one.place, progress
             )
         except PipelineError as error:
             return _failed(outcome, error)
@@ -200,7 +200,7 @@ def _segmented(
             return _failed(outcome, error)
     remarks = list(written.remarks)
     if slide.um_per_pixel is None:
-        remarks += filter(None, [doubt(written.nuclei, written.median_area, um_per_pixel)])
+        remarks += filter(None, [size_remark(written.nuclei, written.median_area, um_per_pixel)])
     for said in remarks:
         tell(f"{one.path}: {said}")
     found = f"{written.nuclei} nuclei at {um_per_pixel:.3g} um per pixel ({outcome.source})"
@@ -212,7 +212,7 @@ def _segmented(
     )
     if written.damaged:
         damaged = (
-            f"cannot be decoded in {len(written.damaged)} squares of {LEAST_SIDE} pixels, left out "
+            f"cannot be decoded in {len(written.damaged)} squares of {SQUARE} pixels, left out "
             f"({one.place.name}{RECORD} lists them); fetch or export it again"
         )
         return _failed(outcome, PipelineError(damaged))

@@ -23,6 +23,7 @@ from monuseg.models.shared.registry import architecture
 from monuseg.models.shared.runtime import Backend
 from monuseg.nuclei.chosen import read_chosen
 from monuseg.nuclei.watershed import NucleiSettings
+from monuseg.segment.objects import FEW_PIXELS
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 WEIGHTS, CARD, SETTINGS = ".weights.h5", ".json", ".settings.json"
@@ -31,8 +32,6 @@ NOTICE = (
 )
 # At half this side, 1.8 times as many pixels go through a network as the image has.
 WINDOW, OVERLAP = 1008, 128  # pixels
-# Up to as many pixels, four views take seconds; a slide is seen upright alone.
-FEW_PIXELS = 4_000_000
 # Views by their number: upright alone, with flips, and with quarter turns.
 VIEWS = {1: (False, False), 4: (True, False), 8: (True, True)}
 # In this order: the first that is installed computes.
@@ -40,7 +39,7 @@ BACKENDS: tuple[Backend, ...] = ("openvino", *(b for b in get_args(Backend) if b
 
 
 @dataclass(frozen=True)
-class Named:
+class ModelChoice:
     """What `--model` stands for.
 
     Attributes:
@@ -78,7 +77,7 @@ class Network:
     stain_normalisation: str
     params: PredictParams
 
-    def seen(self, views: int) -> Self:
+    def with_views(self, views: int) -> Self:
         """The same with the mean over as many views; a key of `VIEWS`."""
         flips, rotations = VIEWS[views]
         params = self.params.model_copy(update={"flips": flips, "rotations": rotations})
@@ -95,7 +94,7 @@ def pretrained() -> list[str]:
     return sorted(path.name.removesuffix(SETTINGS) for path in PRETRAINED.glob(f"*{SETTINGS}"))
 
 
-def find(model: str) -> Named:
+def find(model: str) -> ModelChoice:
     """Look up what `--model` says.
 
     Args:
@@ -123,13 +122,13 @@ def find(model: str) -> Named:
     )
 
 
-def _own(folder: Path, names: Sequence[str], row: str) -> Named:
+def _own(folder: Path, names: Sequence[str], row: str) -> ModelChoice:
     settings, _ = read_chosen(folder.parent / "predictions", row)
     members = [(folder, name) for name in names]
-    return Named(row, members, settings, [_sha256(*member) for member in members])
+    return ModelChoice(row, members, settings, [_sha256(*member) for member in members])
 
 
-def _pretrained(name: str) -> Named:
+def _pretrained(name: str) -> ModelChoice:
     content = read_json(PRETRAINED / f"{name}{SETTINGS}")
     members = [(PRETRAINED, member) for member in content["sha256"]]
     found = [_sha256(*member) for member in members]
@@ -139,7 +138,7 @@ def _pretrained(name: str) -> Named:
                 f"{PRETRAINED / member}{WEIGHTS}: not the weights that its settings were chosen "
                 "for; install the package again"
             )
-    return Named(name, members, NucleiSettings(**content["settings"]), found, NOTICE)
+    return ModelChoice(name, members, NucleiSettings(**content["settings"]), found, NOTICE)
 
 
 def _sha256(folder: Path, name: str) -> str:
@@ -184,7 +183,7 @@ def predict_params(backend: str) -> PredictParams:
     )
 
 
-def load(named: Named, params: PredictParams) -> Network:
+def load(named: ModelChoice, params: PredictParams) -> Network:
     """Load the networks.
 
     Raises:

@@ -14,14 +14,12 @@ from monuseg.core.errors import PipelineError
 from monuseg.inference.sliding_window import Region
 from monuseg.readers import geojson
 from monuseg.readers.slides import Slide
-from monuseg.segment.objects import Mask
+from monuseg.segment.objects import FEW_PIXELS, Mask
 from monuseg.segment.tissue import tissue_mask
 
 AUTO, EVERYWHERE = "auto", "none"
 OVERVIEW = 8.0  # micrometres per pixel
-# An image of fewer pixels is searched as a whole.
-SMALL = 4_000_000
-LEAST_SIDE = 2048  # of the grid that given regions are drawn on, in pixels
+GRID_SIDE = 2048  # least of the grid that given regions are drawn on, in pixels
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,13 @@ def search_area(slide: Slide, um_per_pixel: float, choice: str) -> SearchArea:
         PipelineError: the file cannot be read, or has no region on the slide.
     """
     size = (slide.height, slide.width)
-    if choice == EVERYWHERE or (choice == AUTO and math.prod(size) <= SMALL):
+    if choice == EVERYWHERE or (choice == AUTO and math.prod(size) <= FEW_PIXELS):
         return SearchArea(np.ones((1, 1), bool), (float(slide.height), float(slide.width)))
     side = max(1, round(max(size) * um_per_pixel / OVERVIEW))
     if choice == AUTO:
         overview, scale = slide.overview(side=side)
         return SearchArea(tissue_mask(overview, um_per_pixel * scale), (scale, scale))
-    scale = max(size) / min(max(size), max(side, LEAST_SIDE))
+    scale = max(size) / min(max(size), max(side, GRID_SIDE))
     shape = (math.ceil(slide.height / scale), math.ceil(slide.width / scale))
     return SearchArea(_drawn(Path(choice), shape, scale), (scale, scale))
 

@@ -21,18 +21,17 @@ from monuseg.inference.streaming import Stream
 from monuseg.nuclei.watershed import NucleiSettings
 from monuseg.readers.slides import DamagedRegionError, Slide
 from monuseg.segment.blocks import Blocks, Finished, Progress, segment_blocks
-from monuseg.segment.models import Named, Network, describe
+from monuseg.segment.models import ModelChoice, Network, describe
 from monuseg.segment.outputs.target import Target
-from monuseg.segment.outputs.writing import SUFFIXES, Written, write_all
+from monuseg.segment.outputs.writing import RECORD, SUFFIXES, Written, write_all
 from monuseg.segment.search import SearchArea, identity_of, search_area
 
-RECORD = ".nuclei.json"
 DAMAGE = "damage.txt"  # beside finished blocks, which are not read again
 # Squares of a slide that its stains are estimated from, and their side in pixels: as many pixels as
 # a few images of MoNuSeg have. An image of no more is looked at as a whole.
 SAMPLES, SAMPLE_SIDE = 16, 512
 # Of what cannot be decoded, squares of this side are left out, and the rest is kept.
-LEAST_SIDE = 256
+SQUARE = 256
 WHITE = 255
 
 
@@ -68,9 +67,9 @@ class Pixels:
         except DamagedRegionError:
             rows, columns = _split(y, height), _split(x, width)
         if len(rows) == len(columns) == 1:
-            top, left = y - y % LEAST_SIDE, x - x % LEAST_SIDE
-            bottom = min(top + LEAST_SIDE, self.slide.height)
-            self._remember(Region(top, bottom, left, min(left + LEAST_SIDE, self.slide.width)))
+            top, left = y - y % SQUARE, x - x % SQUARE
+            bottom = min(top + SQUARE, self.slide.height)
+            self._remember(Region(top, bottom, left, min(left + SQUARE, self.slide.width)))
             return np.full((height, width, 3), WHITE, np.uint8)
         return np.concatenate(
             [np.concatenate([self.read(t, e, h, w) for e, w in columns], axis=1) for t, h in rows]
@@ -79,7 +78,7 @@ class Pixels:
 
 def _split(start: int, size: int) -> list[tuple[int, int]]:
     """Two parts that meet between squares, as tiles do, each a start and a size; or the whole."""
-    middle = round((start + size / 2) / LEAST_SIDE) * LEAST_SIDE
+    middle = round((start + size / 2) / SQUARE) * SQUARE
     if not start < middle < start + size:
         return [(start, size)]
     return [(start, middle - start), (middle, start + size - middle)]
@@ -111,7 +110,7 @@ class Choices:
 def segment_slide(
     slide: Slide,
     um_per_pixel: float,
-    named: Named,
+    named: ModelChoice,
     network: Network,
     choices: Choices,
     place: Path,

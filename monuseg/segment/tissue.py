@@ -5,8 +5,6 @@ import numpy as np
 import numpy.typing as npt
 
 from monuseg.formats.images import RGB
-from monuseg.inference.sliding_window import Region
-from monuseg.inference.streaming import Wanted
 from monuseg.segment.objects import Mask
 
 # Glass is bright and nearly grey, and there is much of it of one brightness. Pure white is what
@@ -37,27 +35,6 @@ def tissue_mask(overview: RGB, um_per_pixel: float) -> Mask:
     radius = int(np.ceil(MARGIN / um_per_pixel))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     return np.asarray(cv2.dilate(tissue.astype(np.uint8), disc), bool)
-
-
-def touching(tissue: Mask, height: int, width: int) -> Wanted:
-    """Whether a region of a slide has tissue.
-
-    Args:
-        tissue: from `tissue_mask`, of the whole slide.
-        height: of the slide, in pixels.
-        width: likewise.
-    """
-    rows, columns = tissue.shape
-    # The number of pixels of tissue above and to the left: a slide has many regions.
-    counts = cv2.integral(tissue.astype(np.uint8), sdepth=cv2.CV_64F)
-
-    def touches(region: Region) -> bool:
-        top, left = region.top * rows // height, region.left * columns // width
-        bottom, right = -(-region.bottom * rows // height), -(-region.right * columns // width)
-        found = counts[bottom, right] - counts[top, right] - counts[bottom, left]
-        return bool(found + counts[top, left] > 0)
-
-    return touches
 
 
 def _light(overview: RGB) -> npt.NDArray[np.float32]:

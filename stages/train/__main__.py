@@ -17,6 +17,7 @@ from monuseg.formats.paths import HISTORY, MODELS, TILES
 from monuseg.formats.tiles import OnDemand, TiledImage, read_tiles
 from monuseg.inference.stain import AS_IT_IS, NORMALISATIONS
 from monuseg.models.shared import backend
+from monuseg.models.shared.devices import on_one_device, spread
 from stages.train.params import TrainParams
 from stages.train.stored import Stored
 
@@ -25,7 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Write data/models/MODEL.weights.h5 and .json, and metrics/history/MODEL.csv."""
     params = TrainParams.load()
     runtime = backend.configure(params, params.seed, together=params.devices != 1)
-    devices = backend.spread(params.devices, runtime)
+    devices = spread(params.devices, runtime)
     if params.batch_size % devices:
         raise PipelineError(
             f"params.yaml: train.batch_size: {params.batch_size} is not divisible by {devices} "
@@ -115,7 +116,7 @@ def main(arguments: argparse.Namespace) -> None:
         )
         if not is_first:
             return
-        backend.on_one_device()
+        on_one_device()
         card = store.Card(
             model=arguments.model,
             params=model_params.model_dump(),

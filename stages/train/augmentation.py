@@ -197,13 +197,13 @@ def lower_resolution(
     Args:
         image: (height, width, 3) RGB.
         params: `resolution` and `resolution_probability` are used.
-        generator: gives the factor and the quality of JPEG; draws nothing where there is nothing
-            to do.
+        generator: gives whether, the factor, and the quality of JPEG.
     """
-    if params.resolution == 1 or generator.random() >= params.resolution_probability:
+    lowered = generator.random() < params.resolution_probability
+    factor = generator.uniform(1, params.resolution)
+    if not lowered or factor == 1:
         return image
     height, width = image.shape[:2]
-    factor = generator.uniform(1, params.resolution)
     quality = int(generator.integers(*JPEG_QUALITY, endpoint=True))
     smaller = (max(1, round(width / factor)), max(1, round(height / factor)))
     coarse = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)

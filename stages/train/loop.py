@@ -14,7 +14,7 @@ from tqdm import tqdm
 from monuseg.formats.predictions import DISTANCE
 from monuseg.formats.tiles import TiledImage
 from monuseg.inference.forward import forward_of
-from monuseg.models.shared import backend
+from monuseg.models.shared.devices import from_first_process
 from stages.train.batches import Batches
 from stages.train.checkpoint import Checkpoint, State
 from stages.train.deep_supervision import supervised, supervised_objective
@@ -235,7 +235,7 @@ def _restored(checkpoint: Checkpoint | None, model: Any) -> _Carried | None:
     """
     # Before its first step, an optimizer has no variables to set.
     model.optimizer.build(model.trainable_variables)
-    state = backend.from_first_process(checkpoint.load() if checkpoint else None)
+    state = from_first_process(checkpoint.load() if checkpoint else None)
     if state is None:
         return None
     for owner, variables in _variables(model).items():

@@ -18,15 +18,16 @@ from monuseg.segment.search import SearchArea
 
 Read = Callable[[int, int, int, int], RGB]
 
+RECORD = ".nuclei.json"  # of what made the others
 # Of all files of results, so that none is taken for an image.
 SUFFIXES = (
+    RECORD,
     ".nuclei.png",
     ".nuclei.ome.tif",
     ".nuclei.csv",
     ".nuclei.parquet",
     ".nuclei.geojson",
     ".nuclei.geojson.gz",
-    ".nuclei.json",
     ".overlay.png",
     ".overlay.tif",
     ".tissue.geojson",

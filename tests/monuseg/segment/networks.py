@@ -12,12 +12,12 @@ from monuseg.inference.sliding_window import Forward
 from monuseg.nuclei.watershed import NucleiSettings
 from monuseg.segment import search, slide
 from monuseg.segment.blocks import Blocks
-from monuseg.segment.models import Named, Network, predict_params
+from monuseg.segment.models import ModelChoice, Network, predict_params
 
 UM = 0.25  # micrometres per pixel
 SETTINGS = NucleiSettings(threshold=0.5, smoothing=1.0, min_distance=3, min_area=10)
 PARAMS = predict_params("openvino").model_copy(update={"window": 64, "overlap": 16})
-NAMED = Named("darkness", [], SETTINGS, ["of no weights"])
+NAMED = ModelChoice("darkness", [], SETTINGS, ["of no weights"])
 
 
 def darkness(pixels: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def two_discs() -> np.ndarray:
 def small_blocks(patch: pytest.MonkeyPatch) -> None:
     """An image of few pixels is done as a slide is: in blocks, and where it has tissue."""
     patch.setattr(slide, "Blocks", partial(Blocks, side=256, halo=64))
-    patch.setattr(search, "SMALL", 0)
+    patch.setattr(search, "FEW_PIXELS", 0)
 
 
 def files(folder: Path) -> list[str]:

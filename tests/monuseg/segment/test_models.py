@@ -15,7 +15,7 @@ from monuseg.core.files import sha256_of
 from monuseg.inference.sliding_window import Forward
 from monuseg.models.shared.backend import Runtime
 from monuseg.segment import models
-from monuseg.segment.models import Named, find, predict_params, views_for
+from monuseg.segment.models import ModelChoice, find, predict_params, views_for
 from tests.monuseg.segment.networks import (
     PARAMS,
     SETTINGS,
@@ -131,7 +131,7 @@ def test_a_network_is_called_once_a_view(views: int) -> None:
         return darkness(pixels)
 
     pixels = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
-    seen = network(forward).seen(views)
+    seen = network(forward).with_views(views)
     np.testing.assert_allclose(seen.forward(pixels), darkness(pixels), rtol=1e-6)
     assert len(calls) == views
     assert models.describe(seen)["rotations"] == (views == 8)
@@ -167,7 +167,7 @@ def test_probabilities_of_several_networks_are_averaged(monkeypatch: pytest.Monk
     other = SimpleNamespace(**{**vars(CARD), "model": "segnet"})
     monkeypatch.setattr(models, "load_forwards", loads([CARD, other], forwards))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
-    loaded = models.load(Named("mean", [], SETTINGS, []), PARAMS)
+    loaded = models.load(ModelChoice("mean", [], SETTINGS, []), PARAMS)
     np.testing.assert_allclose(loaded.forward(pixels), darkness(pixels) / 2 + 0.25, rtol=1e-6)
     assert loaded.forward(pixels).dtype == np.float32
     assert (loaded.um_per_pixel, loaded.classes) == (0.25, ["nucleus"])
@@ -191,4 +191,4 @@ def test_networks_that_do_not_go_together_are_refused(
     with pytest.raises(
         PipelineError, match=f"mean: unet and segnet differ in {next(iter(differing))}; "
     ):
-        models.load(Named("mean", [], SETTINGS, []), PARAMS)
+        models.load(ModelChoice("mean", [], SETTINGS, []), PARAMS)

@@ -59,7 +59,7 @@ def test_a_small_image_is_searched_as_a_whole(choice: str, image: Path) -> None:
 
 
 def test_glass_is_not_searched(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "SMALL", 0)
+    monkeypatch.setattr(search, "FEW_PIXELS", 0)
     area = searched(image, "auto")
     assert area.touches(Region(100, 110, 0, 10))
     assert area.touches(Region(100, 110, 60, 70))  # within a margin
@@ -120,3 +120,15 @@ def test_a_file_is_told_from_others_by_its_content(tmp_path: Path) -> None:
     assert identity_of("auto") != identity_of("none")
     with pytest.raises(PipelineError, match=r"--tissue .*gone: not a readable file"):
         identity_of(str(tmp_path / "gone"))
+
+
+def test_regions_touch_tissue_where_any_pixel_of_them_has_some() -> None:
+    tissue = np.zeros((10, 20), bool)
+    tissue[4, 7] = True
+    touches = SearchArea(tissue, (100.0, 100.0)).touches
+    assert touches(Region(400, 401, 700, 701))
+    assert touches(Region(499, 520, 799, 900))
+    assert touches(Region(0, 1000, 0, 2000))
+    assert not touches(Region(500, 600, 700, 800))
+    assert not touches(Region(400, 500, 800, 900))
+    assert not touches(Region(0, 400, 0, 2000))

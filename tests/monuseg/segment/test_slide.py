@@ -21,7 +21,7 @@ from monuseg.inference.sliding_window import Floats, Forward, Pixels
 from monuseg.readers.slides import open_slide
 from monuseg.segment import blocks
 from monuseg.segment import slide as of_slide
-from monuseg.segment.models import Named
+from monuseg.segment.models import ModelChoice
 from monuseg.segment.outputs.writing import Written
 from monuseg.segment.slide import Choices, segment_slide
 from tests.monuseg.readers.slides_made import aperio, damage
@@ -82,7 +82,7 @@ def run(
     choices: Choices = ALL,
     *,
     forward: Forward = darkness,
-    named: Named = NAMED,
+    named: ModelChoice = NAMED,
     um_per_pixel: float = UM,
     progress: blocks.Progress | None = None,
 ) -> Written:

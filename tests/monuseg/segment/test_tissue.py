@@ -11,8 +11,7 @@ import pytest
 from defusedxml.ElementTree import fromstring
 from PIL import Image
 
-from monuseg.inference.sliding_window import Region
-from monuseg.segment.tissue import MARGIN, tissue_mask, touching
+from monuseg.segment.tissue import MARGIN, tissue_mask
 from stages.download.synthetic.slide import draw_slide
 
 UM = 8.0
@@ -99,18 +98,6 @@ def test_no_nucleus_of_a_synthetic_slide_is_lost(organ: str) -> None:
     x, y = (np.clip(centres, 0, 767) // 32).astype(int).T + 18
     assert found[y, x].all()
     assert not found[:5].any()
-
-
-def test_regions_touch_tissue_where_any_pixel_of_them_has_some() -> None:
-    tissue = np.zeros((10, 20), bool)
-    tissue[4, 7] = True
-    touches = touching(tissue, 1000, 2000)
-    assert touches(Region(400, 401, 700, 701))
-    assert touches(Region(499, 520, 799, 900))
-    assert touches(Region(0, 1000, 0, 2000))
-    assert not touches(Region(500, 600, 700, 800))
-    assert not touches(Region(400, 500, 800, 900))
-    assert not touches(Region(0, 400, 0, 2000))
 
 
 @pytest.mark.real

@@ -17,7 +17,7 @@ from monuseg.inference.params import PredictParams
 from monuseg.models.shared import backend, store
 from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
 from monuseg.readers.slides import open_slide
-from monuseg.segment.models import Named, Network
+from monuseg.segment.models import ModelChoice, Network
 from monuseg.segment.slide import Choices, segment_slide
 from stages.evaluate.images import Row, candidate_scores, score_image
 from stages.predict import __main__ as predict
@@ -41,7 +41,7 @@ def picture(um_per_pixel: float) -> np.ndarray:
     return np.repeat(np.where(dark, 20, 250).astype(np.uint8)[..., np.newaxis], 3, axis=2)
 
 
-NAMED = Named("unet", [], SETTINGS, ["of no weights"])
+NAMED = ModelChoice("unet", [], SETTINGS, ["of no weights"])
 NETWORK = Network(darkness, ["nucleus"], 32, 0.25, "none", PredictParams.load())
 
 

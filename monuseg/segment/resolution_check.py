@@ -6,7 +6,7 @@ USUAL = (13.0, 55.0)
 LEAST_NUCLEI = 20
 
 
-def doubt(nuclei: int, median_area: float | None, um_per_pixel: float) -> str | None:
+def size_remark(nuclei: int, median_area: float | None, um_per_pixel: float) -> str | None:
     """What to say of an assumed resolution, or None if nothing speaks against it.
 
     Args:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monuseg.segment.assumed import doubt
+from monuseg.segment.resolution_check import size_remark
 
 
 @pytest.mark.parametrize(
@@ -17,10 +17,10 @@ from monuseg.segment.assumed import doubt
 def test_nuclei_of_an_unusual_size_speak_against_it(
     median_area: float, um_per_pixel: float, remedy: str | None
 ) -> None:
-    said = doubt(200, median_area, um_per_pixel)
+    said = size_remark(200, median_area, um_per_pixel)
     assert said == remedy or (said is not None and remedy is not None and remedy in said)
 
 
 def test_a_few_nuclei_say_nothing() -> None:
-    assert doubt(0, None, 0.25) is None
-    assert doubt(5, 50.0, 0.25) is None
+    assert size_remark(0, None, 0.25) is None
+    assert size_remark(5, 50.0, 0.25) is None
