@@ -29,7 +29,8 @@ from monuseg.formats.manifest import TEST, TRAIN, VALIDATION, SplitRecord, read_
 from monuseg.formats.paths import MODELS, PREDICTIONS, SPLITS
 from monuseg.formats.rows import ENSEMBLE
 from monuseg.nuclei.chosen import read_chosen
-from monuseg.segment.models import CARD, PRETRAINED, SETTINGS, WEIGHTS
+from monuseg.segment.models import CARD, WEIGHTS
+from monuseg.segment.options import PRETRAINED, SETTINGS
 from tools.models import model_names
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")

@@ -6,7 +6,16 @@ import sys
 from tests.repository import REPOSITORY
 
 COMMANDS = {
-    *("check", "check_reference", "compare", "finalise", "preset", "reference", "repeat"),
+    *(
+        "ceiling",
+        "check",
+        "check_reference",
+        "compare",
+        "finalise",
+        "preset",
+        "reference",
+        "repeat",
+    ),
     *("pretrain", "side_by_side"),
 }
 

@@ -12,7 +12,7 @@ import pytest
 from monuseg.core.errors import PipelineError
 from monuseg.formats.manifest import SplitRecord, write_records
 from monuseg.models.shared import store
-from monuseg.segment import models
+from monuseg.segment import models, options
 from tests.repository import REPOSITORY
 from tools import pretrain
 
@@ -62,7 +62,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (score, 0.8), (f"{score}_lo", 0.75), (f"{score}_hi", 0.85)
     )}  # fmt: skip
     Path("metrics/unet.json").write_text(json.dumps({"test": scores}))
-    for module in (pretrain, models):
+    for module in (pretrain, models, options):
         monkeypatch.setattr(module, "PRETRAINED", tmp_path / "pretrained")
     (tmp_path / "pretrained").mkdir()
     return tmp_path
