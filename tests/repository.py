@@ -126,7 +126,10 @@ def name_models(content: Any, models: Sequence[str]) -> None:
     for figure in content["plots"]:
         for plot in figure.values():
             (column,) = set(plot["y"].values())
-            plot["y"] = {f"metrics/history/{model}.csv": column for model in models}
+            (folder,) = {Path(file).parent for file in plot["y"]}
+            beside = {"curves": ["ensemble"], "per_image": ["ensemble", "otsu"]}
+            rows = [*models, *beside.get(folder.name, [])]
+            plot["y"] = {f"{folder.as_posix()}/{row}.csv": column for row in rows}
     content["artifacts"] = {
         model: {"path": f"data/models/{model}.weights.h5", "type": "model"} for model in models
     }

@@ -15,7 +15,6 @@ DVC_YAML = Path("dvc.yaml")
 
 # What names a row in a path of dvc.yaml.
 OF_A_ROW = re.compile(r"(?:data/predictions|data/nuclei|metrics)/(\w+)(?:\.json)?")
-OF_A_HISTORY = re.compile(r"metrics/history/(\w+)\.csv")
 
 
 def model_names(params: Path = PARAMS) -> list[str]:
@@ -83,10 +82,16 @@ def _places(
     yield "stages.report.deps", _named(metrics, OF_A_ROW), rows, "metrics/{}.json"
     nuclei = [path for path in report if path.startswith("data/nuclei/")]
     yield "stages.report.deps", _named(nuclei, OF_A_ROW), learned, "data/nuclei/{}"
+    figures = {
+        "metrics/history/{}.csv": models,
+        "metrics/curves/{}.csv": learned,
+        "metrics/per_image/{}.csv": rows,
+    }
     for figure in content["plots"]:
         for title, plot in figure.items():
-            named = _named(plot["y"], OF_A_HISTORY)
-            yield f"plots.{title}.y", named, models, "metrics/history/{}.csv"
+            for line, wanted in figures.items():
+                if named := _named(plot["y"], re.compile(line.format(r"(\w+)"))):
+                    yield f"plots.{title}.y", named, wanted, line
     yield "artifacts", list(content["artifacts"]), models, "{}"
 
 

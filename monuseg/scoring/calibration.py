@@ -28,21 +28,21 @@ class ReliabilityBin:
     nucleus_fraction: float
 
 
-def reliability(histogram: ProbabilityHistogram) -> list[ReliabilityBin]:
-    """Sort pixels into ten bins of equal width, and leave out empty bins."""
-    bins = np.minimum((VALUES * BINS).astype(int), BINS - 1)
+def reliability(histogram: ProbabilityHistogram, count: int = BINS) -> list[ReliabilityBin]:
+    """Sort pixels into `count` bins of equal width, and leave out empty bins."""
+    bins = np.minimum((VALUES * count).astype(int), count - 1)
     pixels = np.bincount(bins, histogram.nucleus + histogram.background)
     nucleus = np.bincount(bins, histogram.nucleus)
     summed = np.bincount(bins, (histogram.nucleus + histogram.background) * VALUES)
     return [
         ReliabilityBin(
-            low=number / BINS,
-            high=(number + 1) / BINS,
+            low=number / count,
+            high=(number + 1) / count,
             pixels=int(pixels[number]),
             mean_probability=float(summed[number] / pixels[number]),
             nucleus_fraction=float(nucleus[number] / pixels[number]),
         )
-        for number in range(BINS)
+        for number in range(count)
         if pixels[number]
     ]
 

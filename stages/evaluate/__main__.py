@@ -29,6 +29,8 @@ from stages.evaluate.params import EvaluateParams
 # By split and organ.
 Pooled = dict[str, dict[str, ProbabilityHistogram]]
 
+CURVES = METRICS / "curves"
+
 PACKAGES = {"numpy": np, "scipy": scipy, "scikit-image": skimage, "opencv": cv2}
 
 
@@ -50,9 +52,11 @@ def main(arguments: argparse.Namespace) -> None:
         DETAIL / f"{name}.json",
         PREDICTIONS / f"{name}.json",
         PER_IMAGE / f"{name}.csv",
+        CURVES / f"{name}.csv",
     ]
     # Together, so that no score stands beside nuclei of another run.
-    with replacing_all(*outputs) as [nuclei, metrics_file, detail_file, settings_file, table_file]:
+    with replacing_all(*outputs) as [nuclei, *files]:
+        metrics_file, detail_file, settings_file, table_file, curves_file = files
         nuclei.mkdir()
         score = partial(score_image, row=row, settings=choices.settings, nuclei=nuclei)
         images: list[ImageScores] = []
@@ -72,7 +76,10 @@ def main(arguments: argparse.Namespace) -> None:
         write_json(metrics_file, metrics)
         write_json(detail_file, detail)
         write_json(settings_file, choices.as_settings())
-        summary.write_table(table_file, images, probabilities=probabilities)
+        rows = [summary.per_image(image, probabilities=probabilities) for image in images]
+        summary.write_table(table_file, rows)
+        curves = [row for split in metrics for row in summary.curve(split, pooled[split])]
+        summary.write_table(curves_file, curves)
     for split, scores in metrics.items():
         print(f"{name}, {split}: " + ", ".join(f"{k} {scores[k]:.3f}" for k in scores))
 

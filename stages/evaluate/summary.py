@@ -30,6 +30,7 @@ WITH_INTERVAL = ("dice", "aji", "pq")
 PIXEL_MEANS = ("dice", "iou")
 NUCLEUS_MEANS = ("aji", "aji_plus", "pq", "dq", "sq")
 MEANS = (*PIXEL_MEANS, *NUCLEUS_MEANS)
+CURVE_BINS = 50  # as fine as the thresholds that evaluate chooses from
 NUCLEUS_COUNTS = ("true_positives", "false_positives", "false_negatives")
 
 Numbers = dict[str, float]
@@ -98,14 +99,34 @@ def per_image(image: ImageScores, *, probabilities: bool) -> dict[str, Any]:
     }
 
 
-def write_table(path: Path, images: Sequence[ImageScores], *, probabilities: bool) -> None:
-    """Write `metrics/per_image/<row>.csv`, one row per image; undefined scores are empty cells."""
-    rows = [per_image(image, probabilities=probabilities) for image in images]
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows, at least one, under the keys of the first; what is None is an empty cell."""
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def curve(split: str, pooled: ByOrgan) -> list[dict[str, Any]]:
+    """The rows of a split in `metrics/curves/<row>.csv`, one a bin of P(nucleus) that has pixels.
+
+    `precision` and `recall` are those at the threshold `low`, of all pixels of the split together.
+
+    Args:
+        split: its name.
+        pooled: the histograms of its images, added up for each organ.
+    """
+    histogram = _sum(pooled.values())
+    rows = []
+    for one in reliability(histogram, CURVE_BINS):
+        at = histogram.at(one.low)
+        scores = {"precision": at.precision, "recall": at.recall}
+        rows.append({"split": split, **asdict(one), **scores})
+    return [
+        {name: round(one, DIGITS) if isinstance(one, float) else one for name, one in row.items()}
+        for row in rows
+    ]
 
 
 def rounded(values: Mapping[str, float | None]) -> Numbers:

@@ -117,6 +117,10 @@ def graph_error_of(project: Path, change: Callable[[str], str]) -> str:
             "        metrics/history/segnet.csv: objective\n",
             "plots.Training objective.y: `metrics/history/segnet.csv`",
         ),
+        (
+            "        metrics/per_image/otsu.csv: aji\n",
+            "plots.AJI by organ.y: `metrics/per_image/otsu.csv`",
+        ),
     ],
 )
 def test_a_line_that_a_model_lacks_is_named(line: str, place: str, project: Path) -> None:

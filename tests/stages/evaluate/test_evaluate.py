@@ -459,7 +459,7 @@ def test_same_bytes_whatever_the_number_of_workers(
         return {str(path): path.read_bytes() for path in outs if path.is_file()}
 
     alone = written()
-    assert len(alone) == 3 + len(RECORDS) + 1
+    assert len(alone) == 3 + len(RECORDS) + 2
     monkeypatch.setenv("MONUSEG_WORKERS", "2")
     assert written() == alone
 

@@ -8,7 +8,7 @@ import pytest
 from monuseg.formats.manifest import SplitRecord
 from monuseg.scoring.pixels import CLIP, ProbabilityHistogram
 from stages.evaluate.images import ImageScores
-from stages.evaluate.summary import detail, headline, intervals, per_image
+from stages.evaluate.summary import curve, detail, headline, intervals, per_image
 
 RECORD = SplitRecord("x", "lung", "test", 0.25, 0.25, "binary-mask")
 
@@ -45,6 +45,17 @@ def test_the_loss_of_a_split_is_of_all_its_pixels_and_an_images_of_its_own() -> 
     assert found["loss"] == pytest.approx((3 * -np.log1p(-CLIP) + np.log(2)) / 4, abs=1e-6)
     assert per_image(unsure, probabilities=True)["loss"] == pytest.approx(np.log(2), abs=1e-6)
     assert per_image(unsure, probabilities=False)["loss"] is None
+
+
+def test_a_curve_has_a_row_a_bin_with_pixels_from_its_lower_end_up() -> None:
+    _, histogram = image([0.25, 0.5, 0.75, 0.75], [False, True, False, True])
+    found = curve("test", {"lung": histogram})
+    assert [row["low"] for row in found] == [0.24, 0.5, 0.74]
+    assert [row["pixels"] for row in found] == [1, 1, 2]
+    assert [row["nucleus_fraction"] for row in found] == [0, 1, 0.5]
+    assert [row["precision"] for row in found] == [0.5, 0.666667, 0.5]
+    assert [row["recall"] for row in found] == [1, 1, 0.5]
+    assert {row["split"] for row in found} == {"test"}
 
 
 def test_what_is_held_of_an_image_is_small() -> None:
