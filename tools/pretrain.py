@@ -86,12 +86,14 @@ def halved(path: Path) -> bytes:
                 made.require_group(name).attrs.update(node.attrs)
                 return
             array = node[()]
+            packed: dict[str, Any] = {}
             if array.ndim > 1:
+                packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
                 with np.errstate(over="ignore"):
                     array = array.astype(np.float16)
                 if not np.isfinite(array).all():
                     raise PipelineError(f"{path}: {name}: beyond half precision; train it again")
-            made.create_dataset(name, data=array).attrs.update(node.attrs)
+            made.create_dataset(name, data=array, **packed).attrs.update(node.attrs)
 
         given.visititems(keep)
     return content.getvalue()
