@@ -29,13 +29,11 @@ OTHER = {
     "OPENBLAS_NUM_THREADS": "1",
     "OPENCV_FOR_THREADS_NUM": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
-    "MPLBACKEND": "pdf",
 }
 # In the other home, by path.
 SETTINGS = {
     ".keras/keras.json": '{"floatx": "float16", "epsilon": 0.1, '
     '"image_data_format": "channels_first", "backend": "jax"}',
-    ".config/matplotlib/matplotlibrc": "font.size: 20\naxes.grid: True\n",
 }
 UMASK = 0o077
 

@@ -8,9 +8,9 @@ import pandas as pd
 from monuseg.formats.manifest import TEST, TRAIN, VALIDATION, SplitRecord
 from monuseg.scoring.paired import cautions, odds
 from stages.report import tables
-from stages.report.differences import DECIDING, Pair, differences_table, statements, verdict
+from stages.report.differences import DECIDING, Pair, differences_table
 from stages.report.reference import ReferenceRun
-from stages.report.rows import Row
+from stages.report.rows import Row, leader_of
 
 # The challenge's patients are from The Cancer Genome Atlas; no other source has ids like these.
 CHALLENGE_PREFIX = "TCGA-"
@@ -37,57 +37,62 @@ def content(
     *,
     rows: Sequence[Row],
     pairs: Sequence[Pair],
+    fates: pd.DataFrame | None,
     histories: Mapping[str, pd.DataFrame],
     references: Sequence[ReferenceRun],
     records: Sequence[SplitRecord],
-    shown: Sequence[SplitRecord],
 ) -> dict[str, Any]:
-    """All that report.md.j2 names.
+    """All that report.md.j2 names, and what the charts show of it.
 
     Args:
         rows: of this run, the baseline last.
         pairs: their comparison on the images of `headline_split`.
+        fates: of `stages.report.fates.count_fates`.
         histories: training histories by model.
         references: kept runs.
         records: data/splits.csv.
-        shown: the images of the overlays.
     """
     split = headline_split(rows)
-    *learned, baseline = rows
     images = sum(record.split == split for record in records)
     titled = [
         (tables.SCORE_TITLES[name], one) for pair in pairs for name, one in pair.found.items()
     ]
     found = [one for _, one in titled if one is not None]
-    foreign = [one.id for one in records if not one.id.startswith(CHALLENGE_PREFIX)]
+    foreign = sum(not one.id.startswith(CHALLENGE_PREFIX) for one in records)
     calibrated = calibrated_splits(rows)
     sources = {f"this run{' (other slides)' if foreign else ''}": rows} | {
         f"kept run `{run.name}`": run.table_rows() for run in references if run.official_test
     }
+    standing = tables.standing(rows, split, references)
+    counted = pd.DataFrame(records).groupby(["split", "annotation", "um_per_pixel"], sort=False)
     return {
         "split": split,
         "split_title": tables.SPLIT_TITLES[split],
-        "images": images,
+        "split_images": f"{images} image{'' if images == 1 else 's'}",
         "all_images": len(records),
-        "foreign": len(foreign),
+        "foreign": foreign,
         "synthetic": all(image.id.startswith(SYNTHETIC_PREFIX) for image in records),
-        "summary": tables.scores_table(rows, split, tables.SUMMARY),
+        "leader": leader_of(rows[:-1], split),
+        "standing": standing,
+        "summary": tables.standing_table(standing, len(rows)),
         "further": tables.scores_table(rows, split, tables.FURTHER),
-        "verdicts": [verdict(row, baseline, split, pairs) for row in learned],
+        "pairs": pairs,
         "differences": differences_table(pairs),
-        "statements": {tables.SCORE_TITLES[one]: statements(pairs, one) for one in DECIDING},
         "odds": odds(len(found)) if found else "",
         "left_out": any(one.left_out for one in found),
         "cautions": cautions(titled),
         "organs": tables.organ_tables(rows, split, DECIDING),
-        "calibration": tables.calibration_table(rows, calibrated) if calibrated else None,
+        "calibrated": calibrated,
+        "calibration": tables.calibration_table(rows, calibrated),
         "uncalibrated": [one for one in (VALIDATION, TEST) if one not in calibrated],
+        "fates": fates,
+        "fates_table": None if fates is None else tables.fates_table(fates),
         "originals": {
-            tables.SPLIT_TITLES[one]: tables.original_table(one, sources)
-            for one in (TRAIN, VALIDATION, TEST)
+            title: tables.original_table(one, sources) for one, title in tables.SPLIT_TITLES.items()
         },
         "comparison": tables.comparison_table(references),
         "references": references,
         "histories": tables.history_table(histories),
-        "shown": shown,
+        "settings": tables.settings_table(rows),
+        "data": counted["organ"].agg(["size", "nunique"]).reset_index().values.tolist(),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -34,8 +34,8 @@ class Pair(NamedTuple):
     found: Mapping[str, Difference | None]
 
 
-def compare(rows: Sequence[Row], folder: Path, split: str) -> list[Pair]:
-    """Compare every pair of rows that are scored on a split, in the order of the rows.
+def read_images(rows: Sequence[Row], folder: Path, split: str) -> dict[str, pd.DataFrame]:
+    """The scores of a split's images by row, of the rows that are scored on it.
 
     Args:
         rows: of one run.
@@ -45,15 +45,21 @@ def compare(rows: Sequence[Row], folder: Path, split: str) -> list[Pair]:
     Raises:
         PipelineError: a table is missing or malformed, or two are not of the same images.
     """
-    scored = [row for row in rows if row.scores.get(split)]
-    tables = {row.key: read_scores(folder / f"{row.key}.csv", split) for row in scored}
-    for row in scored[1:]:
-        one = scored[0].key
-        if list(tables[row.key].index) != list(tables[one].index):
+    scored = [row.key for row in rows if row.scores.get(split)]
+    tables = {key: read_scores(folder / f"{key}.csv", split) for key in scored}
+    for key in scored[1:]:
+        one = scored[0]
+        if list(tables[key].index) != list(tables[one].index):
             raise PipelineError(
-                f"{folder / row.key}.csv and {folder / one}.csv have other {split} images; "
-                f"run `dvc repro evaluate@{one} evaluate@{row.key}`"
+                f"{folder / key}.csv and {folder / one}.csv have other {split} images; "
+                f"run `dvc repro evaluate@{one} evaluate@{key}`"
             )
+    return tables
+
+
+def compare(rows: Sequence[Row], tables: Mapping[str, pd.DataFrame]) -> list[Pair]:
+    """Compare every pair of rows that have scores of images, in the order of the rows."""
+    scored = [row for row in rows if row.key in tables]
 
     def differences(first: Row, second: Row) -> dict[str, Difference | None]:
         return {
@@ -64,49 +70,13 @@ def compare(rows: Sequence[Row], folder: Path, split: str) -> list[Pair]:
     return [Pair(*pair, differences(*pair)) for pair in combinations(scored, 2)]
 
 
-def verdict(row: Row, baseline: Row, split: str, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Whether a row beats the baseline in every deciding score that both have.
-
-    Args:
-        row: a model's or the ensemble's.
-        baseline: the row that it must beat.
-        split: whose scores.
-        pairs: the comparison image by image; without these two in it, no lead counts as chance.
-            Where images define a score in one of the two alone, it decides which is higher, not the
-            rows' means, which are then over different images.
-
-    Returns:
-        `title` of the row; `worse`, whether it fails to beat the baseline; `scores`, both values
-        of each score that decides this; `chance`, the scores in which a lead may be chance.
-    """
-    both = {
-        name: (ours, theirs)
-        for name in DECIDING
-        if (ours := row.value(split, name)) is not None
-        and (theirs := baseline.value(split, name)) is not None
-    }
-    leads = {name: ours - theirs for name, (ours, theirs) in both.items()}
-    chance = []
-    for first, second, found in pairs:
-        if {first.key, second.key} == {row.key, baseline.key}:
-            for name in both:
-                one = found[name]
-                if one is None or not one.holds:
-                    chance.append(SCORE_TITLES[name])
-                if one is not None and one.left_out:
-                    leads[name] = one.mean if first.key == row.key else -one.mean
-    worse = {name: both[name] for name, lead in leads.items() if lead <= 0}
-    scores = {SCORE_TITLES[name]: pair for name, pair in (worse or both).items()}
-    return {"title": row.title, "worse": bool(worse), "scores": scores, "chance": chance}
-
-
 def differences_table(pairs: Sequence[Pair]) -> pd.DataFrame:
     """A line per pair: the differences, their intervals, and whether they hold."""
     return pd.DataFrame(
         [
             {
-                "Method": _short(first),
-                "Minus": _short(second),
+                "Method": escaped(short(first)),
+                "Minus": escaped(short(second)),
                 **{SCORE_TITLES[name]: _cell(one) for name, one in found.items()},
             }
             for first, second, found in pairs
@@ -129,26 +99,9 @@ def signed(value: float) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def statements(pairs: Sequence[Pair], name: str) -> dict[str, list[str]]:
-    """For one score: which row is above which, and which pairs cannot be told apart."""
-    above: dict[str, list[str]] = {}
-    chance, unknown = [], []
-    for first, second, every in pairs:
-        both, found = [_short(first), _short(second)], every[name]
-        if found is None:
-            unknown.append(listed(both))
-        elif not found.holds:
-            chance.append(listed(both))
-        else:
-            higher, lower = both if found.mean > 0 else reversed(both)
-            above.setdefault(higher, []).append(lower)
-    holds = [f"{higher} above {listed(lower)}" for higher, lower in above.items()]
-    return {"holds": holds, "chance": chance, "unknown": unknown}
-
-
-def _short(row: Row) -> str:
+def short(row: Row) -> str:
     """The row's title up to its first comma, which would be confusing in a list."""
-    return escaped(row.title.partition(",")[0])
+    return row.title.partition(",")[0]
 
 
 def listed(titles: Sequence[str]) -> str:

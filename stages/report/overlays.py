@@ -1,7 +1,7 @@
-"""Images with the outlines of true and predicted nuclei, and maps of the errors."""
+"""Pictures of images, and layers over them: outlines of nuclei and the pixels of errors."""
 
 import base64
-from collections import Counter
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,149 +9,174 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from PIL import Image
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import RGB, Labels, read_labels, read_rgb
 from monuseg.formats.manifest import SplitRecord
+from monuseg.formats.paths import MASKS, NUCLEI, RAW
 from stages.report.rows import Row
 
-# Pixels of the image, cut from its centre, and the factor by which they are enlarged.
-CROP = 200
-ENLARGED = 3
-WEBP = ".webp", [cv2.IMWRITE_WEBP_QUALITY, 75]
-PNG = ".png", [cv2.IMWRITE_PNG_COMPRESSION, 9]
+# The longer side at most, in pixels, and what a picture may take, in bytes: with the page's
+# scripts, fourteen images of MoNuSeg stay under 4 MB.
+FULL, FULL_BYTES = 1000, 180_000
+SMALL, SMALL_BYTES = 240, 9_000
 
-# In enlarged pixels. Where the two outlines agree, the true one still frames the predicted one.
-TRUTH_WIDTH = 9
-PREDICTION_WIDTH = 4
+# Where the two outlines agree, the true one still frames the predicted one. In pixels.
+TRUTH_WIDTH = 3
 
 # Outlines: blue and yellow, which stained tissue lacks and the colour-blind can tell apart.
 # Errors: Okabe and Ito's orange and blue.
 COLOURS = {
     "true outline": "#19C8FF",
     "predicted outline": "#FFE11A",
-    "nucleus in both": "#C8C8C8",
     "missed": "#D55E00",
     "added": "#0072B2",
 }
-
+PLACES = {name: place for place, name in enumerate(COLOURS, 1)}
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
-
-def chosen_images(records: Sequence[SplitRecord], split: str, count: int) -> list[SplitRecord]:
-    """The first images of a split by id: one of each organ before a second of any."""
-    earlier: Counter[str] = Counter()
-    ranked = []
-    for record in sorted(records, key=lambda record: record.id):
-        if record.split == split:
-            ranked.append((earlier[record.organ], record.id, record))
-            earlier[record.organ] += 1
-    return [record for _, _, record in sorted(ranked, key=lambda entry: entry[:2])[:count]]
+Layer = npt.NDArray[np.uint8]
 
 
-def gallery(
-    record: SplitRecord, rows: Sequence[Row], *, raw: Path, masks: Path, nuclei: Path
-) -> dict[str, Any]:
-    """One image, plain and with the nuclei of each row.
+def true_nuclei(record: SplitRecord) -> Labels:
+    """The label map of an image's true nuclei."""
+    return read_labels(_existing(MASKS / f"{record.id}.png", "masks"))
+
+
+def predicted_nuclei(record: SplitRecord, row: Row, shape: tuple[int, ...]) -> Labels:
+    """The label map of a row's nuclei of an image.
+
+    Raises:
+        PipelineError: it is missing, or not of the shape of the true one.
+    """
+    path, stage = NUCLEI / row.key / f"{record.id}.png", f"evaluate@{row.key}"
+    found = read_labels(_existing(path, stage))
+    if found.shape != shape:
+        raise PipelineError(
+            f"{path}: shape {found.shape}, but the truth is {shape}; "
+            f"delete it and run `dvc repro {stage}`"
+        )
+    return found
+
+
+def galleries(
+    records: Sequence[SplitRecord],
+    rows: Sequence[Row],
+    scores: pd.DataFrame,
+    count: int,
+) -> list[dict[str, Any]]:
+    """All images of a split, the best Dice first.
 
     Args:
-        record: which image.
-        rows: whose nuclei.
-        raw: the folder of `<id>.tif`.
-        masks: the folder of the true label maps, `<id>.png`.
-        nuclei: the folder of the predicted label maps, `<row>/<id>.png`.
+        records: of the images.
+        rows: whose nuclei; the first has these scores, and its errors are in the small pictures.
+        scores: of the images, by id.
+        count: of images to be shown at full size, evenly spread from best to worst.
 
     Returns:
-        `organ` and `id` of the image, and `columns`, each with a `title` and `pictures`, which
-        are the attributes of `<img>`.
+        An image each: `id`, `organ`, `title`, its `scores`, `small` layers, and `full` layers (none
+        unless it is to be shown). A layer is the attributes of `<img>`.
 
     Raises:
         PipelineError: a file is missing, or two differ in size.
     """
-    path = raw / f"{record.id}.tif"
-    image = read_rgb(_existing(path, "extract"))
-    part = tuple(
-        slice(start := max(0, (size - CROP) // 2), start + CROP) for size in image.shape[:2]
-    )
+    ranked = sorted(records, key=lambda one: -scores["dice"].fillna(-1)[one.id])
+    full = spread(len(ranked), count)
+    named = {len(ranked) - 1: "worst", (len(ranked) - 1) // 2: "median", 0: "best"}
+    return [
+        {
+            "id": record.id,
+            "organ": record.organ,
+            "title": named.get(place, f"rank {place + 1}"),
+            "scores": scores.loc[record.id, ["dice", "aji", "pq"]].dropna().to_dict(),
+            "small": _layers(record, rows[:1], SMALL, SMALL_BYTES),
+            "full": _layers(record, rows, FULL, FULL_BYTES) if place in full else [],
+        }
+        for place, record in enumerate(ranked)
+    ]
 
-    def labels(file: Path, stage: str) -> Labels:
-        found = read_labels(_existing(file, stage))
-        if found.shape != image.shape[:2]:
-            raise PipelineError(
-                f"{file}: shape {found.shape}, but {path} is {image.shape[:2]}; "
-                f"delete it and run `dvc repro {stage}`"
-            )
-        return found[part]
 
-    truth = labels(masks / f"{record.id}.png", "masks")
-    plain = _picture(_photograph(image[part]), f"{record.id}, as it is", WEBP)
-    columns = [{"title": "Image", "pictures": [plain]}]
+def spread(images: int, count: int) -> list[int]:
+    """Places in a ranking, evenly spread: the first, the last, and others between them."""
+    steps = max(count, 2) - 1
+    return sorted({place * (images - 1) // steps for place in range(count)})
+
+
+def _layers(record: SplitRecord, rows: Sequence[Row], side: int, most: int) -> list[dict[str, Any]]:
+    """The image, and over it the true outlines and each row's outlines and errors."""
+    path = RAW / f"{record.id}.tif"
+    image, whole = read_rgb(_existing(path, "extract")), true_nuclei(record)
+    if whole.shape != image.shape[:2]:
+        raise PipelineError(f"{path} and its label map differ in size; run `dvc repro masks`")
+    scale = min(1.0, side / max(whole.shape))
+    width, height = (max(1, round(length * scale)) for length in whole.shape[::-1])
+
+    def shrunk(labels: npt.NDArray[Any], interpolation: int = cv2.INTER_NEAREST) -> Any:
+        return cv2.resize(labels, (width, height), interpolation=interpolation)
+
+    truth = shrunk(whole)
+    drawn = {"image": photograph(shrunk(image, cv2.INTER_AREA), most)}
+    drawn["truth"] = palette_png(outlines(truth, TRUTH_WIDTH) * PLACES["true outline"])
     for row in rows:
-        found = labels(nuclei / row.key / f"{record.id}.png", f"evaluate@{row.key}")
-        drawn = _photograph(image[part], truth, found)
-        pictures = [
-            _picture(drawn, f"{record.id} with outlines of the truth and of {row.title}", WEBP),
-            _picture(errors(truth, found), f"{record.id}: errors of {row.title}", PNG),
-        ]
-        columns.append({"title": row.title, "pictures": pictures})
-    return {"organ": record.organ, "id": record.id, "columns": columns}
+        found = shrunk(predicted_nuclei(record, row, whole.shape))
+        outline = outlines(found, 1) * PLACES["predicted outline"]
+        drawn[f"errors {row.key}"] = palette_png(errors(truth, found))
+        drawn[f"outline {row.key}"] = palette_png(outline)
+    return [
+        {"src": src, "width": width, "height": height, "data-layer": name}
+        | {"alt": f"{record.id}: {name}"}
+        for name, src in drawn.items()
+        if side == FULL or name[0] in "ie"  # outlines would hide a small picture
+    ]
 
 
-def outlines(labels: Labels) -> npt.NDArray[np.bool_]:
-    """The pixels of nuclei with another label or background on any of their four sides.
+def outlines(labels: Labels, width: int) -> Layer:
+    """1 where nuclei have another label or background on any of their four sides, else 0.
 
     Args:
-        labels: (height, width); 0 is background.
-
-    Returns:
-        (height, width); the edge of the image alone makes no outline.
+        labels: (height, width); 0 is background. The edge of the image alone makes no outline.
+        width: of the line, in pixels.
     """
     edges = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, CROSS)
-    return np.asarray((edges > 0) & (labels > 0))
+    line = ((edges > 0) & (labels > 0)).astype(np.uint8)
+    return np.asarray(cv2.dilate(line, np.ones((width, width), np.uint8)))
 
 
-def errors(truth: Labels, predicted: Labels) -> RGB:
-    """A (height, width, 3) map of agreed, missed and added nucleus pixels in their colours."""
+def errors(truth: Labels, predicted: Labels) -> Layer:
+    """Where nucleus pixels were missed and added, as the numbers of their colours."""
     true, found = truth > 0, predicted > 0
-    painted = np.full((*truth.shape, 3), 255, np.uint8)
-    painted[true & found] = _rgb("nucleus in both")
-    painted[true & ~found] = _rgb("missed")
-    painted[~true & found] = _rgb("added")
-    return painted
+    missed, added = (true & ~found) * PLACES["missed"], (~true & found) * PLACES["added"]
+    return (missed + added).astype(np.uint8)
+
+
+def palette_png(layer: Layer) -> str:
+    """A layer as the address of a PNG of `COLOURS`; 0 is transparent."""
+    picture = Image.fromarray(layer).convert("P")
+    picture.putpalette(bytes(3) + bytes.fromhex("".join(COLOURS.values()).replace("#", "")))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", bits=4, transparency=0, optimize=True)
+    return _address("png", buffer.getvalue())
+
+
+def photograph(image: RGB, most: int) -> str:
+    """An image as the address of a WebP of the highest quality that takes at most so many bytes."""
+    for quality in (85, 70, 55, 40, 25, 10):
+        options = [cv2.IMWRITE_WEBP_QUALITY, quality]
+        encoded, content = cv2.imencode(".webp", image[..., ::-1], options)
+        if not encoded:
+            raise PipelineError("report: OpenCV cannot write WebP; install the pinned one again")
+        if content.size <= most:
+            break
+    return _address("webp", content.tobytes())
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _existing(path: Path, stage: str) -> Path:
     if not path.is_file():
         raise PipelineError(f"{path} is missing; run `dvc repro {stage}`")
     return path
-
-
-def _photograph(image: RGB, truth: Labels | None = None, predicted: Labels | None = None) -> RGB:
-    height, width = (side * ENLARGED for side in image.shape[:2])
-    drawn = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    for labels, colour, thickness in (
-        (truth, "true outline", TRUTH_WIDTH),
-        (predicted, "predicted outline", PREDICTION_WIDTH),
-    ):
-        if labels is not None:
-            large = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
-            brush = np.ones((thickness, thickness), np.uint8)
-            line = cv2.dilate(outlines(large).astype(np.uint8), brush)
-            drawn[line > 0] = _rgb(colour)
-    return np.asarray(drawn)
-
-
-def _picture(image: RGB, alt: str, encoding: tuple[str, list[int]]) -> dict[str, Any]:
-    suffix, options = encoding
-    encoded, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]), options)
-    if not encoded:
-        raise PipelineError(f"report: OpenCV cannot encode {alt} as {suffix}")
-    text = base64.b64encode(content.tobytes()).decode("ascii")
-    height, width = image.shape[:2]
-    uri = f"data:image/{suffix[1:]};base64,{text}"
-    return {"src": uri, "alt": alt, "width": width, "height": height}
-
-
-def _rgb(name: str) -> tuple[int, ...]:
-    """A colour of `COLOURS`, written as `#rrggbb`, as numbers."""
-    return tuple(bytes.fromhex(COLOURS[name][1:]))

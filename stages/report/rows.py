@@ -1,6 +1,6 @@
 """The rows of the tables: what evaluate wrote for each model, the ensemble and the baseline."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,12 +42,14 @@ class Row:
         scores: values by split and name; undefined scores are absent.
         organs: values by split, organ and name, with the number of `images` of the organ.
         calibration: by split; a hard mask has none.
+        settings: of threshold and separation, as evaluate chose them.
     """
 
     key: str
     scores: Mapping[str, Scores]
     organs: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -62,6 +64,11 @@ class Row:
     def value(self, split: str, name: str) -> float | None:
         """A score, or None where it is undefined."""
         return self.scores.get(split, {}).get(name)
+
+
+def leader_of(rows: Sequence[Row], split: str) -> Row:
+    """The row of the highest Dice, the first of equals."""
+    return max(rows, key=lambda row: row.value(split, "dice") or 0.0)
 
 
 def read_rows(models: Iterable[str], metrics: Path, detail: Path) -> list[Row]:
@@ -99,6 +106,7 @@ def _read_row(key: str, metrics: Path, detail: Path) -> Row:
                 for split, block in details.items()
                 if "calibration" in block
             },
+            dict(further.get("settings", {})),
         )
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise PipelineError(

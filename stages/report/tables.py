@@ -12,35 +12,26 @@ import pandas as pd
 
 from monuseg.formats.manifest import TEST
 from monuseg.formats.rows import BASELINE
+from stages.report.fates import FATES
 from stages.report.reference import ReferenceRun
 from stages.report.rows import TITLES, Row, Scores
 
 DASH = "–"
 SPLIT_TITLES = {"train": "Training", "validation": "Validation", "test": "Test"}
-SCORE_TITLES = {
-    "loss": "Loss",
-    "accuracy": "Accuracy",
-    "f1": "F1",
-    "dice": "Dice",
-    "iou": "IoU",
-    "aji": "AJI",
-    "pq": "PQ",
-    "precision": "Precision",
-    "recall": "Recall",
-    "pixel_dice": "`pixel_dice`",
-    "aji_plus": "AJI+",
-    "dq": "DQ",
-    "sq": "SQ",
-}
-SUMMARY = ("dice", "f1", "iou", "accuracy", "aji", "pq", "loss")
+SUMMARY = ("dice", "aji", "pq", "f1", "iou", "accuracy", "loss")
 FURTHER = ("precision", "recall", "pixel_dice", "aji_plus", "dq", "sq")
 COMPARED = ("dice", "iou", "accuracy", "aji", "pq", "dq", "sq")
 ORIGINAL = ("loss", "accuracy", "f1", "pixel_dice", "dice")
+SCORE_TITLES = {name: name.upper() for name in (*SUMMARY, *FURTHER)} | {
+    name: name.capitalize() for name in ("loss", "accuracy", "dice", "precision", "recall")
+}
+SCORE_TITLES |= {"iou": "IoU", "aji_plus": "AJI+", "pixel_dice": "`pixel_dice`"}
 
 # Four digits beside the original's, which has four; three elsewhere, as is usual.
 DIGITS = 3
 ORIGINAL_DIGITS = 4
 
+OFFICIAL = "the official 14"
 MARKUP = re.compile(r"([\\`*_\[\]<>|~&])")
 
 
@@ -56,8 +47,7 @@ def number(value: float | None, digits: int = DIGITS) -> str:
 
 def interval(scores: Scores, name: str) -> str:
     """The 95% interval of a score as text to follow it, or nothing."""
-    low, high = scores.get(f"{name}_lo"), scores.get(f"{name}_hi")
-    shown = [number(low), number(high)]
+    shown = [number(scores.get(f"{name}_{end}")) for end in ("lo", "hi")]
     return "" if DASH in shown else f" *({'–'.join(shown)})*"
 
 
@@ -72,14 +62,62 @@ def marked(
     return [f"**{text}**" if text == winner else text for text in map(number, values)]
 
 
+def score_columns(
+    entries: Sequence[Mapping[str, Any]], names: Sequence[str], ours: int = 0
+) -> dict[str, list[str]]:
+    """Columns of scores with their intervals; the best of the first `ours` entries are strong."""
+    columns = {}
+    for name in names:
+        best = marked([one.get(name) for one in entries[:ours]], min if name == "loss" else max)
+        cells = best + [number(one.get(name)) for one in entries[ours:]]
+        intervals = [interval(one, name) for one in entries]
+        columns[SCORE_TITLES[name]] = [a + b for a, b in zip(cells, intervals, strict=True)]
+    return columns
+
+
 def scores_table(rows: Sequence[Row], split: str, names: Sequence[str]) -> pd.DataFrame:
     """A line per row, a column for each of the scores `names`."""
-    table = {"Method": [escaped(row.title) for row in rows]}
-    for name in names:
-        values = marked([row.value(split, name) for row in rows], min if name == "loss" else max)
-        intervals = [interval(row.scores.get(split, {}), name) for row in rows]
-        table[SCORE_TITLES[name]] = [f"{a}{b}" for a, b in zip(values, intervals, strict=True)]
-    return pd.DataFrame(table)
+    columns = score_columns([row.scores.get(split, {}) for row in rows], names, len(rows))
+    return pd.DataFrame({"Method": [escaped(row.title) for row in rows]} | columns)
+
+
+def standing(rows: Sequence[Row], split: str, runs: Sequence[ReferenceRun]) -> list[dict[str, Any]]:
+    """This run's rows; then the best of kept runs, of the original and of what was published.
+
+    Args:
+        rows: of this run.
+        split: whose scores.
+        runs: kept runs; only those of the official test images count.
+
+    Returns:
+        Per method its name, `method`, whose `images` it is scored on, and its scores.
+    """
+    kept = [
+        {"method": f"{row.title}, {run.name}", **row.scores[TEST]}
+        for run in runs
+        for row in run.table_rows()
+        if run.official_test and TEST in row.scores
+    ]
+    original = [
+        {**one, "method": "Original's best F1"}
+        for one in records("original.csv")
+        if one["split"] == TEST and "notebook" in one["source"]
+    ]
+    published = records("published.csv")
+    # The best in one score need not have another.
+    sources = ((kept, "dice"), (original, "f1"), (published, "dice"), (published, "aji"))
+    best = [max(known, key=lambda one: one.get(name) or 0) for known, name in sources if known]
+    ours = [
+        {"method": row.title, **row.scores.get(split, {}), "images": "this run"} for row in rows
+    ]
+    return [*ours, *({**one, "images": OFFICIAL} for one in best)]
+
+
+def standing_table(entries: Sequence[Mapping[str, Any]], ours: int) -> pd.DataFrame:
+    """A line per entry of `standing`; the best of the first `ours` are strong."""
+    texts = {name: [escaped(one[name]) for one in entries] for name in ("method", "images")}
+    columns = score_columns(entries, SUMMARY, ours)
+    return pd.DataFrame({name.capitalize(): cells for name, cells in texts.items()} | columns)
 
 
 def organ_tables(rows: Sequence[Row], split: str, names: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -107,11 +145,27 @@ def calibration_table(rows: Sequence[Row], splits: Sequence[str]) -> pd.DataFram
     """The expected calibration error of each row on each split."""
     table = {"Method": [escaped(row.title) for row in rows]}
     for split in splits:
-        errors = [
-            row.calibration[split].error if split in row.calibration else None for row in rows
-        ]
-        table[SPLIT_TITLES[split]] = marked(errors, min)
+        found = [row.calibration.get(split) for row in rows]
+        table[SPLIT_TITLES[split]] = marked([one.error if one else None for one in found], min)
     return pd.DataFrame(table)
+
+
+def fates_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """What `count_fates` counted, of all sizes together: a line per method."""
+    total = counts.groupby(["method", "fate"])["nuclei"].sum()
+    lines = [
+        [escaped(method), *(str(total.get((method, fate), 0)) for fate in FATES)]
+        for method in counts["method"].unique()
+    ]
+    return pd.DataFrame(lines, columns=["Method", *(fate.capitalize() for fate in FATES)])
+
+
+def settings_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """The settings that evaluate chose for each row."""
+    table = pd.DataFrame([{"method": row.title, **row.settings} for row in rows]).astype(object)
+    table = table.drop(columns="chosen_on", errors="ignore").fillna(DASH)
+    table.columns = table.columns.str.replace("_", " ").str.capitalize()
+    return table.map(lambda cell: escaped(str(cell)))
 
 
 def history_table(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -119,16 +173,11 @@ def history_table(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     lines = []
     for model, history in histories.items():
         best = history.dropna().nlargest(1, "validation_dice")
-        lines.append(
-            {
-                "Model": escaped(TITLES.get(model, model)),
-                "Epochs": str(len(history)),
-                "Last objective": number(history["objective"].iloc[-1]),
-                "Highest validation Dice": number(best["validation_dice"].max()),
-                "In epoch": number(best["epoch"].max(), 0),
-            }
-        )
-    return pd.DataFrame(lines)
+        numbers = [number(history["objective"].iloc[-1]), number(best["validation_dice"].max())]
+        epochs = [str(len(history)), *numbers, number(best["epoch"].max(), 0)]
+        lines.append([escaped(TITLES.get(model, model)), *epochs])
+    columns = ["Model", "Epochs", "Last objective", "Highest validation Dice", "In epoch"]
+    return pd.DataFrame(lines, columns=columns)
 
 
 def original_table(split: str, sources: Mapping[str, Sequence[Row]]) -> pd.DataFrame:
@@ -138,61 +187,39 @@ def original_table(split: str, sources: Mapping[str, Sequence[Row]]) -> pd.DataF
         split: "train", "validation" or "test".
         sources: the rows of this run and of kept runs, keyed by their text in the column "From".
     """
-    printed = _records("original.csv")
-    ours = [
-        {"split": split, "model": row.key, "source": source, **row.scores[split]}
+    every = records("original.csv") + [
+        {"split": name, "model": row.key, "source": source, **scores}
         for source, rows in sources.items()
         for row in rows
-        if row.scores.get(split)
+        for name, scores in row.scores.items()
+        if scores
     ]
     # The original's models, then ours, the baseline last.
-    models = list(dict.fromkeys(one["model"] for one in [*printed, *ours]))
-    models.sort(key=BASELINE.__eq__)
-    lines = [one for one in [*printed, *ours] if one["split"] == split]
-    lines.sort(key=lambda one: models.index(one["model"]))
-    table = pd.DataFrame(
-        [
-            {
-                "Model": escaped(TITLES.get(one["model"], one["model"])),
-                "From": one["source"],
-                **{SCORE_TITLES[name]: number(one.get(name), ORIGINAL_DIGITS) for name in ORIGINAL},
-            }
-            for one in lines
-        ]
-    )
-    table["Model"] = table["Model"].mask(table["Model"].duplicated(), "")
-    return table
+    models = sorted(dict.fromkeys(one["model"] for one in every), key=BASELINE.__eq__)
+    lines = [
+        [escaped(TITLES.get(model, model)), one["source"]]
+        + [number(one.get(name), ORIGINAL_DIGITS) for name in ORIGINAL]
+        for model in models
+        for one in every
+        if (one["model"], one["split"]) == (model, split)
+    ]
+    return pd.DataFrame(lines, columns=["Model", "From", *(SCORE_TITLES[one] for one in ORIGINAL)])
 
 
 def comparison_table(runs: Sequence[ReferenceRun]) -> pd.DataFrame:
     """Kept runs on their test images, and what others published for the official ones."""
-    ours = [
-        {
-            "method": row.title,
-            "source": f"here, `{run.name}`"
-            if run.official_test
-            else f"here, `{run.name}`, **on other images** ({escaped(run.dataset.protocol)})",
-            **row.scores[TEST],
-        }
-        for run in runs
-        for row in run.table_rows()
-        if row.scores.get(TEST)
-    ]
-    return pd.DataFrame(
-        [
-            {
-                "Method": escaped(one["method"]),
-                "Source": one["source"],
-                **{
-                    SCORE_TITLES[name]: number(one.get(name)) + interval(one, name)
-                    for name in COMPARED
-                },
-            }
-            for one in [*ours, *_records("published.csv")]
-        ]
-    )
+    entries = records("published.csv")
+    for run in reversed(runs):
+        other = f", **on other images** ({escaped(run.dataset.protocol)})"
+        source = f"here, `{run.name}`{'' if run.official_test else other}"
+        rows = [row for row in run.table_rows() if row.scores.get(TEST)]
+        entries[:0] = [{"method": row.title, "source": source, **row.scores[TEST]} for row in rows]
+    texts = {"Method": [escaped(one["method"]) for one in entries]}
+    texts["Source"] = [one["source"] for one in entries]
+    return pd.DataFrame(texts | score_columns(entries, COMPARED))
 
 
-def _records(name: str) -> list[dict[Any, Any]]:
-    """The lines of a table beside this module."""
-    return pd.read_csv(Path(__file__).with_name(name), comment="#").to_dict("records")
+def records(name: str) -> list[dict[Any, Any]]:
+    """The lines of a table beside this module, without its empty cells."""
+    table = pd.read_csv(Path(__file__).with_name(name), comment="#")
+    return [line.dropna().to_dict() for _, line in table.iterrows()]

@@ -8,7 +8,7 @@ from stages.report.tables import original_table
 def printed(split: str) -> pd.DataFrame:
     table = original_table(split, {}).rename(columns={"`pixel_dice`": "pixel_dice"})
     scores = table[["Loss", "Accuracy", "F1", "pixel_dice"]].astype(float)
-    return scores.assign(Model=table["Model"].replace("", None).ffill(), From=table["From"])
+    return scores.assign(Model=table["Model"], From=table["From"])
 
 
 def test_every_table_has_every_model() -> None:

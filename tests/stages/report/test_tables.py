@@ -8,9 +8,13 @@ from stages.report.tables import (
     SUMMARY,
     calibration_table,
     comparison_table,
+    fates_table,
     organ_tables,
     original_table,
     scores_table,
+    settings_table,
+    standing,
+    standing_table,
 )
 
 OURS = {"loss": 0.2, "accuracy": 0.91, "f1": 0.79, "dice": 0.8, "pixel_dice": 0.96}
@@ -21,23 +25,17 @@ def texts(table: pd.DataFrame) -> list[list[str]]:
 
 
 def lines(table: pd.DataFrame, model: str) -> list[list[str]]:
-    """The rows of one model's group, without the model's cell."""
-    found: list[list[str]] = []
-    group = ""
-    for first, *rest in texts(table):
-        group = first or group
-        if group == model:
-            found.append(rest)
-    return found
+    """The rows of one model, without its name."""
+    return [line[1:] for line in texts(table) if line[0] == model]
 
 
 def test_summary_has_a_dash_for_what_is_missing_and_intervals_where_both_ends_are() -> None:
     scores = {"dice": 0.80049, "aji": 0.6, "dice_lo": 0.78, "dice_hi": 0.82, "aji_lo": 0.5}
     table = scores_table([Row("unet", {"test": scores})], "test", SUMMARY)
     assert list(table.columns) == [
-        *("Method", "Dice", "F1", "IoU", "Accuracy", "AJI", "PQ", "Loss"),
+        *("Method", "Dice", "AJI", "PQ", "F1", "IoU", "Accuracy", "Loss"),
     ]
-    assert texts(table) == [["U-Net", "0.800 *(0.780–0.820)*", *"–––", "0.600", *"––"]]
+    assert texts(table) == [["U-Net", "0.800 *(0.780–0.820)*", "0.600", *"–––––"]]
 
 
 def test_the_best_of_a_column_is_strong_and_the_lowest_loss_is_best() -> None:
@@ -114,7 +112,7 @@ def test_further_rows_stand_between_the_original_models_and_the_baseline() -> No
     scored = {"validation": {"dice": 0.5}}
     rows = [Row(key, scored) for key in ("tiny", "unet", "ensemble", "otsu")]
     table = original_table("validation", {"this run": rows, "other": rows})
-    groups = [model for model in table["Model"] if model]
+    groups = list(dict.fromkeys(table["Model"]))
     assert groups == [*("U-Net", "SegNet", "DeepLabV3+", "tiny", "Ensemble", "Otsu, no training")]
     assert [line[0] for line in lines(table, "tiny")] == ["this run", "other"]
 
@@ -155,6 +153,49 @@ def test_comparison_puts_kept_runs_above_published_numbers_and_marks_other_image
     assert winner["Method"] == "Winner of the challenge"
     assert winner["AJI"] == "0.691 *(0.680–0.702)*"
     assert "](https://" in winner["Source"]
+
+
+def test_the_best_of_others_stands_below_the_run() -> None:
+    rows = [Row("unet", {"test": {"dice": 0.8}}), Row("otsu", {"test": {"dice": 0.7}})]
+    runs = [kept("real", "challenge"), kept("mine", "ids")]
+    entries = standing(rows, "test", runs)
+    table = standing_table(entries, len(rows))
+    assert [line[:3] for line in texts(table)] == [
+        ["U-Net", "this run", "**0.800**"],
+        ["Otsu, no training", "this run", "0.700"],
+        ["U-Net, real", "the official 14", "0.805"],
+        ["Original's best F1", "the official 14", "–"],
+        ["CellViT SAM-H, pre-trained on PanNuke", "the official 14", "0.833"],
+        ["Winner of the challenge", "the official 14", "–"],
+    ]
+    assert table["F1"].iloc[3] == "0.786"
+    assert table["AJI"].iloc[5] == "0.691 *(0.680–0.702)*"
+    # Without a kept run of the official images there is none.
+    assert len(standing(rows, "test", runs[1:])) == 5
+
+
+def test_fates_are_summed_over_sizes_and_a_fate_that_none_had_is_0() -> None:
+    counts = pd.DataFrame(
+        [
+            ["a|b", "small", "matched", 2],
+            ["a|b", "large", "matched", 3],
+            ["a|b", "small", "invented", 1],
+        ],
+        columns=["method", "size", "fate", "nuclei"],
+    )
+    table = fates_table(counts)
+    assert list(table.columns) == ["Method", "Matched", "Missed", "Merged", "Split", "Invented"]
+    assert texts(table) == [["a\\|b", "5", "0", "0", "0", "1"]]
+
+
+def test_settings_have_a_dash_where_a_row_has_none() -> None:
+    rows = [
+        Row("unet", {}, settings={"min_area": 30, "separation": "shape", "chosen_on": {}}),
+        Row("otsu", {}),
+    ]
+    table = settings_table(rows)
+    assert list(table.columns) == ["Method", "Min area", "Separation"]
+    assert texts(table) == [["U-Net", "30.0", "shape"], ["Otsu, no training", "–", "–"]]
 
 
 def test_a_table_a_score_with_a_row_an_organ_and_all_below() -> None:
