@@ -12,7 +12,7 @@ import pytest
 BACKENDS = {"keras", "tensorflow", "jax", "torch"}
 SCIENCE = {"scipy", "skimage"}
 WEB = {"requests", "gdown", "bs4"}
-PLOTS = {"matplotlib", "jinja2"}
+PLOTS = {"altair", "vl_convert", "jinja2"}
 # In a worker locks and tables are of no use.
 PARENTS = {"pandas", "filelock"}
 
@@ -24,7 +24,7 @@ UNUSED = {
     "stages.baseline.__main__": BACKENDS | WEB | PLOTS,
     "stages.ensemble.__main__": BACKENDS | SCIENCE | WEB | PLOTS,
     "stages.evaluate.__main__": BACKENDS | WEB | PLOTS,
-    "stages.report.__main__": BACKENDS | WEB | {"skimage"},
+    "stages.report.__main__": BACKENDS | SCIENCE | WEB | PLOTS | PARENTS,
     # What worker processes load of the stages that run in parallel.
     "stages.masks.label_maps": BACKENDS | SCIENCE | WEB | PLOTS | PARENTS,
     "stages.tile.tiles": BACKENDS | SCIENCE | WEB | PLOTS | PARENTS,
@@ -32,7 +32,7 @@ UNUSED = {
     "stages.ensemble.mean": BACKENDS | SCIENCE | WEB | PLOTS | PARENTS,
     "stages.evaluate.images": BACKENDS | WEB | PLOTS | PARENTS,
     # Commands that people wait for.
-    "monuseg.__main__": BACKENDS | WEB | PLOTS,
+    "monuseg.__main__": BACKENDS | SCIENCE | WEB | PLOTS | PARENTS | {"numpy", "pydantic", "cv2"},
     "tools.__main__": BACKENDS | SCIENCE | WEB | PLOTS | PARENTS | {"numpy", "pydantic"},
     "tools.check": BACKENDS | SCIENCE | WEB | PLOTS | {"pandas"},
     "tools.preset": BACKENDS | SCIENCE | WEB | PLOTS | {"pandas"},
@@ -53,4 +53,4 @@ def test_it_starts_without_what_it_does_not_use(module: str) -> None:
 
 def test_what_a_function_needs_is_loaded_when_it_is_called() -> None:
     assert "scipy" in loaded("stages.baseline.otsu")
-    assert {"matplotlib", "pandas"} <= loaded("stages.report.__main__")
+    assert {"altair", "pandas"} <= loaded("stages.report.writing")

@@ -7,10 +7,12 @@ import logging
 import pickle
 import socket
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import monuseg
@@ -21,6 +23,11 @@ from monuseg.core.turn import prefix
 VARIABLE = "MONUSEG_SCHEDULER"
 ANEW = "start it anew in the project's environment"
 PATIENCE = 5.0  # seconds until a scheduler has answered, and until it has a worker
+ABSENCE = 60.0  # seconds that no worker may be there later: one that was killed is started anew
+
+
+class KillerError(PipelineError):
+    """An item ended every worker that tried it."""
 
 
 def on_dask(
@@ -35,8 +42,38 @@ def on_dask(
         scheduler: its address.
 
     Raises:
-        PipelineError: Dask is not installed, no scheduler or worker answers, or a worker runs other
-            code or does not see this project's files.
+        PipelineError: as `cluster`, or a worker as `_checked`.
+    """
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with cluster(task, function, scheduler, SCRATCH.absolute()) as (client, work):
+        # Not joblib's Dask backend, which maps in this process where the cluster has one thread.
+        # pure=False: functions read files, so equal arguments may mean other contents.
+        futures = client.map(work, items, pure=False)
+        try:
+            for future in futures:
+                yield _result(future, client)
+        finally:
+            client.cancel(futures)
+
+
+@contextmanager
+def cluster(
+    task: Callable[..., Any], function: Callable[..., Any], scheduler: str, folder: Path
+) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+    """A client of a scheduler, and what its workers are to be given for each item.
+
+    That is `task(function, item)`, but on a worker that does not see the folder, or runs other
+    code, a pair of None and a PipelineError. What a cluster's end raises in the block is one, too.
+
+    Args:
+        task: see `monuseg.core.parallel.outcome_of`.
+        function: as for `on_dask`.
+        scheduler: its address.
+        folder: exists; absolute.
+
+    Raises:
+        PipelineError: Dask is not installed, no scheduler or worker answers, a worker has no code
+            of this project, or all have ended.
     """
     try:
         from distributed import Client, KilledWorker
@@ -54,27 +91,16 @@ def on_dask(
         ) from error
     # As bytes: what a worker of other code cannot load would end it before it is asked.
     work = pickle.dumps((task, function))
-    SCRATCH.mkdir(parents=True, exist_ok=True)
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix=prefix(), dir=SCRATCH.absolute()) as folder,
-            client,
-        ):
-            code = Path(folder) / "code"
+        with tempfile.TemporaryDirectory(prefix=prefix(), dir=folder) as shared, client:
+            code = Path(shared) / "code"
             code.write_text(digest_of_code(), encoding="utf-8")
             client.wait_for_workers(1, timeout=PATIENCE)
             found = client.run(importlib.util.find_spec, __name__, on_error="return")
             for worker, spec in found.items():
                 if not isinstance(spec, ModuleSpec):
                     raise PipelineError(f"{VARIABLE}: {worker} lacks this project's code; {ANEW}")
-            # Not joblib's Dask backend, which maps in this process where the cluster has one
-            # thread. pure=False: functions read files, so equal arguments may mean other contents.
-            futures = client.map(functools.partial(_checked, work, code), items, pure=False)
-            try:
-                for future in futures:
-                    yield _result(future, client)
-            finally:
-                client.cancel(futures)
+            yield client, functools.partial(_checked, work, code)
     except TimeoutError as error:
         raise PipelineError(
             f"{VARIABLE}: {scheduler} has no worker; start one: dask worker {scheduler}"
@@ -83,6 +109,66 @@ def on_dask(
         raise PipelineError(
             f"{VARIABLE}: {scheduler}: the scheduler or its workers ended, often for lack of memory"
         ) from error
+
+
+def as_they_end(
+    work: Callable[[Any], Any], items: Sequence[Any], client: Any
+) -> Generator[tuple[int, tuple[Any, Exception | None]], None, None]:
+    """What comes of items that take long, each a worker at a time, in the order in which they end.
+
+    No task waits at a worker: if another killed that, the scheduler would take both for guilty. And
+    so it has little to do, however many items there are. An item that has killed as many workers as
+    the scheduler allows comes to a `KillerError`. Tasks that run when the generator is closed are
+    cancelled; it is theirs to notice.
+
+    Args:
+        work: from `cluster`.
+        items: what it is given.
+        client: from `cluster`.
+
+    Yields:
+        The number of an item, and its outcome.
+    """
+    ended: SimpleQueue[Any] = SimpleQueue()
+    running: dict[str, tuple[int, Any]] = {}
+    waiting = list(enumerate(items))[::-1]
+    try:
+        while waiting or running:
+            for worker in _free(client, len(running))[: len(waiting)]:
+                number, item = waiting.pop()
+                # Others may take it over if this worker ends.
+                future = client.submit(
+                    work, item, pure=False, workers=[worker], allow_other_workers=True
+                )
+                running[future.key] = number, future
+                future.add_done_callback(ended.put)
+            try:
+                number, future = running.pop(ended.get(timeout=PATIENCE).key)
+            except Empty:  # workers may have come, or gone
+                client.wait_for_workers(1, timeout=ABSENCE)
+                continue
+            yield number, _outcome(future, client)
+    finally:
+        client.cancel([future for _, future in running.values()])
+
+
+def _free(client: Any, running: int) -> list[str]:
+    """The workers that have no task, but no more than make one a worker."""
+    tasks = client.processing()
+    return [worker for worker, own in tasks.items() if not own][: max(0, len(tasks) - running)]
+
+
+def _outcome(future: Any, client: Any) -> tuple[Any, Exception | None]:
+    from distributed import KilledWorker
+
+    try:
+        outcome: tuple[Any, Exception | None] = _result(future, client)
+    except KilledWorker as error:
+        return None, KillerError(
+            f"killed its worker {error.allowed_failures + 1} times, most often for lack of memory; "
+            "give workers more, or leave it out"
+        )
+    return outcome
 
 
 def _result(future: Any, client: Any) -> Any:
@@ -100,7 +186,7 @@ def _checked(work: bytes, code: Path, item: Any) -> Any:
     worker = f"the Dask worker on {socket.gethostname()}"
     if not code.exists():
         return None, PipelineError(
-            f"{worker} does not see {code.parents[2]}; let workers share the project's file system"
+            f"{worker} does not see {code.parents[1]}; let workers share the project's file system"
         )
     if code.read_text(encoding="utf-8") != digest_of_code():
         own = Path(monuseg.__file__).parent

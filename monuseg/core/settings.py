@@ -22,7 +22,7 @@ class Settings:
         cache: MONUSEG_CACHE, folder that keeps downloaded archives by SHA-256, outside any work
             tree; defaults to `monuseg` in the user's cache folder (XDG_CACHE_HOME).
         workers: MONUSEG_WORKERS, processes of a parallel map, and threads that prepare the batches
-            of a GPU; defaults to the cores at hand.
+            of a GPU; defaults to the cores at hand: those that affinity, cgroup and SLURM allow.
         scheduler: MONUSEG_SCHEDULER, address of a Dask scheduler for parallel maps, or empty.
         device_index: MONUSEG_DEVICE_INDEX, which GPU to use where there are several, or None; of
             several devices that train together the first.
@@ -75,7 +75,7 @@ class Settings:
         return cls(
             archives=archives,
             cache=_folder("MONUSEG_CACHE", environment.get("MONUSEG_CACHE") or f"{caches}/monuseg"),
-            workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or cpu_count(),
+            workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or _cores(environment),
             scheduler=environment.get("MONUSEG_SCHEDULER", ""),
             device_index=_whole_number(environment, "MONUSEG_DEVICE_INDEX", 0),
             scratch=_folder("MONUSEG_SCRATCH", environment.get("MONUSEG_SCRATCH") or str(SCRATCH)),
@@ -84,6 +84,15 @@ class Settings:
             process_index=index or 0 if processes > 1 else 0,
             coordinator=coordinator,
         )
+
+
+def _cores(environment: Mapping[str, str]) -> int:
+    """Those that this process may use; joblib knows affinity and cgroup, but not SLURM.
+
+    SLURM binds a job's processes to its cores only where it is set up to.
+    """
+    cores: int = cpu_count()
+    return min(cores, _whole_number(environment, "SLURM_CPUS_PER_TASK", 1) or cores)
 
 
 def _folder(name: str, text: str) -> Path:

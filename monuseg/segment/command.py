@@ -1,17 +1,13 @@
-"""Find the nuclei of images and whole slides; needs no project, no training and no TensorFlow.
-
-`monuseg segment photo.jpg slide.svs folder/` writes, for each image, a label map, a table and
-outlines that QuPath imports, and `segment.csv`, a line an image, into the folder `nuclei`. An image
-that cannot be segmented does not keep the others from it; the exit status is then 2. Run again
-after an interruption, it goes on; what is done stays done.
-"""
+"""What `monuseg segment` does; what it takes is in `monuseg.segment.arguments`."""
 
 import argparse
 import errno
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -19,24 +15,23 @@ from tqdm import tqdm
 
 from monuseg.core.errors import PartlyFailedError, PipelineError, explained, one_line, tell
 from monuseg.core.files import replacing
+from monuseg.core.settings import Settings
 from monuseg.readers.resolution import require_plausible
 from monuseg.readers.slides import open_slide
 from monuseg.segment.blocks import Blocks
-from monuseg.segment.inputs import Input, inputs_of, share
+from monuseg.segment.distribution import on_workers
+from monuseg.segment.inputs import Input, inputs_of, shard_of_array, share
 from monuseg.segment.models import (
-    BACKENDS,
-    VIEWS,
     ModelChoice,
     Network,
     find,
     load,
     predict_params,
-    pretrained,
     views_for,
 )
-from monuseg.segment.outputs.writing import FORMATS, RECORD, formats_of
+from monuseg.segment.outputs.writing import RECORD, formats_of
 from monuseg.segment.resolution_check import size_remark
-from monuseg.segment.search import AUTO, EVERYWHERE, identity_of
+from monuseg.segment.search import identity_of
 from monuseg.segment.slide import SQUARE, Choices, segment_slide
 
 SUMMARY = "segment{}.csv"
@@ -92,12 +87,14 @@ def main(arguments: argparse.Namespace) -> None:
         not arguments.whole,
         arguments.scene,
     )
-    inputs = share(inputs_of(arguments.images, arguments.slides, arguments.output), arguments.shard)
+    found = inputs_of(arguments.images, arguments.slides, arguments.output)
+    shard = shard_of_array(len(found)) if arguments.shard is None else arguments.shard
+    inputs = share(found, shard)
     named = find(str(arguments.model))
     network = load(named, predict_params(arguments.backend))
     if named.notice:
         print(f"{named.name}: {named.notice}", flush=True)
-    part = f"-{arguments.shard.replace('/', '-of-')}" if arguments.shard else ""
+    part = f"-{shard.replace('/', '-of-')}" if shard else ""
     segment_all(inputs, named, network, choices, arguments.output / SUMMARY.format(part))
 
 
@@ -105,6 +102,8 @@ def segment_all(
     inputs: Sequence[Input], named: ModelChoice, network: Network, choices: Choices, summary: Path
 ) -> None:
     """Write the nuclei of each image and the table of all.
+
+    They are found here, or by the workers of the Dask scheduler that MONUSEG_SCHEDULER names.
 
     Args:
         inputs: from `inputs_of`.
@@ -115,12 +114,24 @@ def segment_all(
 
     Raises:
         PartlyFailedError: after all others were written, an image failed or has damaged parts.
+        PipelineError: as `on_workers`.
     """
-    outcomes: list[Outcome] = []
+    done: dict[int, Outcome] = {}
+    segment = partial(_segmented, named=named, choices=choices, output=summary.parent)
+    scheduler = Settings.from_environment().scheduler
+    ended: Generator[tuple[int, Outcome | PipelineError], None, None]
+    if scheduler:
+        ended = on_workers(segment, inputs, named, network, scheduler, summary.parent)
+    else:
+        ended = ((number, segment(one, network=network)) for number, one in enumerate(inputs))
     try:
-        for one in inputs:
-            outcomes.append(_segmented(one, named, network, choices, summary.parent))
+        with closing(ended):
+            for number, came in ended:
+                if isinstance(came, PipelineError):
+                    came = _failed(_row(inputs[number], summary.parent), came)
+                done[number] = came
     finally:  # of an interrupted run, too, it says what was done
+        outcomes = [done[number] for number in sorted(done)]
         write_summary(summary, outcomes)
     print(one_line(f"results: {summary.parent}"), flush=True)
     failed = [one for one in outcomes if one.error]
@@ -150,7 +161,7 @@ def _segmented(
     one: Input, named: ModelChoice, network: Network, choices: Choices, output: Path
 ) -> Outcome:
     """Write the nuclei of one image, unless they cannot be found."""
-    outcome = Outcome(str(one.path), str(one.place.relative_to(output)))
+    outcome = _row(one, output)
     given = one.um_per_pixel if choices.um_per_pixel is None else choices.um_per_pixel
     try:
         slide = open_slide(
@@ -219,68 +230,12 @@ def _segmented(
     return outcome
 
 
+def _row(one: Input, output: Path) -> Outcome:
+    return Outcome(str(one.path), str(one.place.relative_to(output)))
+
+
 def _failed(outcome: Outcome, error: Exception) -> Outcome:
     said = explained(error)
     image = one_line(outcome.image)  # as errors show it
     tell(said if image in said else f"{image}: {said}")
     return replace(outcome, error=said)
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    command.add_argument(
-        "images", nargs="*", type=Path, metavar="image", help="a file, or a folder of images"
-    )
-    command.add_argument(
-        "--slides", type=Path, metavar="CSV", help="a list: column path, perhaps um_per_pixel"
-    )
-    command.add_argument(
-        "--output", type=Path, default=Path("nuclei"), help="folder to write to (nuclei)"
-    )
-    command.add_argument(
-        "--model",
-        type=lambda text: text if text in pretrained() else Path(text),
-        default="unet",
-        help=f"{', '.join(pretrained())}; or a trained one's card, as data/models/unet.json, or "
-        "the folder of several, whose mean is taken (unet)",
-    )
-    command.add_argument(
-        "--write",
-        metavar="FORMATS",
-        help=f"of {','.join(FORMATS)} (labels,csv,geojson; above 100 million pixels csv,geojson)",
-    )
-    command.add_argument(
-        "--um-per-pixel",
-        type=float,
-        help="of the images; by default what they state, else that of the training images",
-    )
-    command.add_argument(
-        "--views",
-        type=int,
-        choices=sorted(VIEWS),
-        help="turned and mirrored copies to average over (4; above 4 million pixels 1)",
-    )
-    command.add_argument(
-        "--tissue",
-        type=lambda text: text if text in (AUTO, EVERYWHERE) else Path(text),
-        default=AUTO,
-        help="where to look: auto, none (everywhere), or a GeoJSON file of regions (auto)",
-    )
-    command.add_argument(
-        "--simplify",
-        type=float,
-        default=0.0,
-        metavar="PIXELS",
-        help="that outlines of GeoJSON may be off, for smaller files (0)",
-    )
-    command.add_argument("--scene", type=int, help="which of a slide's scanned areas, from 1")
-    command.add_argument(
-        "--whole", action="store_true", help="keep the empty margin that some scanners add"
-    )
-    command.add_argument("--shard", metavar="I/N", help="every Nth image from the Ith, for arrays")
-    command.add_argument(
-        "--backend",
-        choices=["auto", *BACKENDS],
-        default="auto",
-        help="what computes (auto: the first of these that is installed)",
-    )

@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,34 @@ def share(inputs: Sequence[Input], shard: str | None) -> list[Input]:
     if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
         raise PipelineError(f"--shard {shard}: not I/N with I from 1 to N, as 3/16")
     return list(inputs[int(first) - 1 :: int(count)])
+
+
+def shard_of_array(images: int, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The share, `I/N`, of this task of a job array of SLURM; None outside of one.
+
+    Args:
+        images: how many there are to share.
+        environment: with SLURM's variables.
+
+    Raises:
+        PipelineError: the array's numbers are not evenly spaced, or there are more than images.
+    """
+    names = ("ID", "COUNT", "MIN", "STEP")
+    task, count, least, step = (environment.get(f"SLURM_ARRAY_TASK_{name}") for name in names)
+    if not task or not count:
+        return None
+    place, rest = divmod(int(task) - int(least or 1), int(step or 1))
+    if rest or not 0 <= place < int(count):
+        raise PipelineError(
+            f"SLURM_ARRAY_TASK_ID: {task}: the array's numbers have gaps; give --shard I/N"
+        )
+    if images < int(count):
+        raise PipelineError(
+            f"SLURM_ARRAY_TASK_COUNT: {count} tasks would share {images} images; start no more "
+            "tasks than images, or give --shard 1/1 if each is called with its own"
+        )
+    tell(f"shard {place + 1}/{count}, by SLURM_ARRAY_TASK_ID (--shard sets another)")
+    return f"{place + 1}/{count}"
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:

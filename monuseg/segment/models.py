@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,22 +20,17 @@ from monuseg.inference.params import PredictParams
 from monuseg.inference.sliding_window import Floats, Forward, Pixels
 from monuseg.inference.views import augmented
 from monuseg.models.shared.registry import architecture
-from monuseg.models.shared.runtime import Backend
 from monuseg.nuclei.chosen import read_chosen
 from monuseg.nuclei.watershed import NucleiSettings
 from monuseg.segment.objects import FEW_PIXELS
+from monuseg.segment.options import BACKENDS, PRETRAINED, SETTINGS, VIEWS, pretrained
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-WEIGHTS, CARD, SETTINGS = ".weights.h5", ".json", ".settings.json"
+WEIGHTS, CARD = ".weights.h5", ".json"
 NOTICE = (
     "its weights are CC BY-NC-SA 4.0, not for commercial use: monuseg/segment/pretrained/LICENSE"
 )
 # At half this side, 1.8 times as many pixels go through a network as the image has.
 WINDOW, OVERLAP = 1008, 128  # pixels
-# Views by their number: upright alone, with flips, and with quarter turns.
-VIEWS = {1: (False, False), 4: (True, False), 8: (True, True)}
-# In this order: the first that is installed computes.
-BACKENDS: tuple[Backend, ...] = ("openvino", *(b for b in get_args(Backend) if b != "openvino"))
 
 
 @dataclass(frozen=True)
@@ -87,11 +82,6 @@ class Network:
 def views_for(pixels: int) -> int:
     """How many views an image of as many pixels is worth."""
     return 4 if pixels <= FEW_PIXELS else 1
-
-
-def pretrained() -> list[str]:
-    """The names of the models that come along."""
-    return sorted(path.name.removesuffix(SETTINGS) for path in PRETRAINED.glob(f"*{SETTINGS}"))
 
 
 def find(model: str) -> ModelChoice:

@@ -15,9 +15,9 @@ from monuseg.inference.sliding_window import Region
 from monuseg.readers import geojson
 from monuseg.readers.slides import Slide
 from monuseg.segment.objects import FEW_PIXELS, Mask
+from monuseg.segment.options import AUTO, EVERYWHERE
 from monuseg.segment.tissue import tissue_mask
 
-AUTO, EVERYWHERE = "auto", "none"
 OVERVIEW = 8.0  # micrometres per pixel
 GRID_SIDE = 2048  # least of the grid that given regions are drawn on, in pixels
 

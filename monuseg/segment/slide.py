@@ -27,6 +27,7 @@ from monuseg.segment.outputs.writing import RECORD, SUFFIXES, Written, write_all
 from monuseg.segment.search import SearchArea, identity_of, search_area
 
 DAMAGE = "damage.txt"  # beside finished blocks, which are not read again
+LOCK = "lock"
 # Squares of a slide that its stains are estimated from, and their side in pixels: as many pixels as
 # a few images of MoNuSeg have. An image of no more is looked at as a whole.
 SAMPLES, SAMPLE_SIDE = 16, 512
@@ -150,11 +151,11 @@ def segment_slide(
     before = _written_before(place, wanted, modified)
     if before is not None:
         return before
-    scratch = place.with_name(f".{place.name}.unfinished")
+    scratch = unfinished(place)
     scale = scale_of(um_per_pixel, network.um_per_pixel)
     target = Target(slide.path.name, slide.width, slide.height, um_per_pixel, slide.identity)
     try:
-        with exclusive(scratch / "lock"):
+        with exclusive(scratch / LOCK):
             finished = Finished(
                 scratch, Blocks(slide.height, slide.width), {**identity, "modified": modified}
             )
@@ -239,6 +240,11 @@ def _normalisation(pixels: Pixels, area: SearchArea, kind: str) -> Callable[[RGB
         for top, bottom, left, right in (squares[number] for number in chosen)
     ]
     return fitted(np.concatenate(parts))
+
+
+def unfinished(place: Path) -> Path:
+    """The folder of a slide's finished blocks and lock, which is there until all are done."""
+    return place.with_name(f".{place.name}.unfinished")
 
 
 def _record(place: Path) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import PIXELS_MAX, RGB
 from monuseg.segment.objects import Objects
+from monuseg.segment.options import FORMATS
 from monuseg.segment.outputs.geojson import write_geojson, write_tissue
 from monuseg.segment.outputs.labels import write_label_png, write_label_tiff
 from monuseg.segment.outputs.overlays import write_overlay_png, write_overlay_tiff
@@ -32,7 +33,6 @@ SUFFIXES = (
     ".overlay.tif",
     ".tissue.geojson",
 )
-FORMATS = ("labels", "csv", "parquet", "geojson", "overlay", "tissue")
 # Without a word: all that people open, but no label map of a whole slide, which they seldom do.
 DEFAULT, DEFAULT_OF_LARGE = ("labels", "csv", "geojson"), ("csv", "geojson")
 

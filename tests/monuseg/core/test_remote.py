@@ -216,4 +216,4 @@ def test_a_worker_that_does_not_see_the_files(tmp_path: Path) -> None:
     work = pickle.dumps((outcome_of, hex))
     result, error = remote._checked(work, tmp_path / ".scratch/x/code", 1)
     assert result is None
-    assert f"does not see {tmp_path}; let workers share" in str(error)
+    assert f"does not see {tmp_path / '.scratch'}; let workers share" in str(error)

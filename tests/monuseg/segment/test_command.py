@@ -20,6 +20,7 @@ from monuseg.core.errors import PipelineError
 from monuseg.core.locks import exclusive
 from monuseg.formats.images import read_labels, write_rgb
 from monuseg.segment import command
+from monuseg.segment.arguments import add_segment_arguments
 from tests.monuseg.readers.slides_made import aperio, damage
 from tests.monuseg.segment.networks import (
     NAMED,
@@ -171,7 +172,7 @@ def here(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, standing_i
 
 def parsed(*words: str) -> Namespace:
     made: ArgumentParser = parser("")
-    command.add_arguments(made)
+    add_segment_arguments(made)
     return made.parse_args(words)
 
 

@@ -14,7 +14,7 @@ from monuseg.core.errors import PipelineError
 from monuseg.core.files import sha256_of
 from monuseg.inference.sliding_window import Forward
 from monuseg.models.shared.backend import Runtime
-from monuseg.segment import models
+from monuseg.segment import models, options
 from monuseg.segment.models import ModelChoice, find, predict_params, views_for
 from tests.monuseg.segment.networks import (
     PARAMS,
@@ -54,7 +54,8 @@ def along(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sha256 = {name: sha256_of(folder / f"{name}.weights.h5") for name in ("unet", "segnet")}
     content = {"settings": asdict(SETTINGS), "sha256": sha256}
     (folder / "mean.settings.json").write_text(json.dumps(content))
-    monkeypatch.setattr(models, "PRETRAINED", folder)
+    for module in (models, options):
+        monkeypatch.setattr(module, "PRETRAINED", folder)
     return folder
 
 

@@ -17,6 +17,7 @@ from monuseg.inference.views import predict_augmented
 from monuseg.nuclei.watershed import nuclei_from_predictions
 from monuseg.readers.slides import open_slide
 from monuseg.segment import command
+from monuseg.segment.arguments import add_segment_arguments
 from monuseg.segment.command import segment_all
 from monuseg.segment.inputs import Input, inputs_of
 from monuseg.segment.slide import Choices, segment_slide
@@ -311,5 +312,5 @@ def test_what_is_no_distance_is_refused(folder: Path, value: str) -> None:
 
 def parsed(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
+    add_segment_arguments(parser)
     return parser.parse_args(words)

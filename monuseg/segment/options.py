@@ -1,0 +1,28 @@
+"""What options of `monuseg segment` and `monuseg export` can be; imports nothing that loads slowly.
+
+Their help shows it, and is not to wait for the libraries of what they do.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from monuseg.models.shared.runtime import Backend
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+SETTINGS = ".settings.json"
+# In this order: the first that is installed computes.
+BACKENDS: tuple["Backend", ...] = ("openvino", "tensorflow", "jax", "torch")
+# Views by their number: upright alone, with flips, and with quarter turns.
+VIEWS = {1: (False, False), 4: (True, False), 8: (True, True)}
+# Of results.
+FORMATS = ("labels", "csv", "parquet", "geojson", "overlay", "tissue")
+# Where to look for nuclei, besides a file of regions.
+AUTO, EVERYWHERE = "auto", "none"
+
+ExportFormat = Literal["onnx", "savedmodel", "keras"]
+
+
+def pretrained() -> list[str]:
+    """The names of the models that come along."""
+    return sorted(path.name.removesuffix(SETTINGS) for path in PRETRAINED.glob(f"*{SETTINGS}"))
