@@ -82,7 +82,8 @@ def cluster(
         raise PipelineError(
             f"{VARIABLE}: Dask is not installed; run `pip install distributed`, or unset it"
         ) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # an error here is one line
+    for name in ("distributed", "distributed.client"):  # which has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # an error here is one line
     try:
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError, AssertionError, RuntimeError) as error:
