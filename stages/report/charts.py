@@ -27,6 +27,7 @@ CURVE_TITLES = ("Training objective", "Validation loss", "Validation Dice")
 LINE = 20  # pixels of height of a row
 UNIT = alt.Scale(domain=[0, 1])
 FREE = alt.Scale(zero=False)
+alt.data_transformers.disable_max_rows()  # else above 5,000: of 1,001 images in five rows
 
 Spec = dict[str, Any]
 Colours = Mapping[str, str]

@@ -43,7 +43,7 @@ def fates_of(truth: Labels, predicted: Labels) -> pd.DataFrame:
     fate[table.truth[covered & merging[table.prediction]]] = "merged"
     fate[table.truth[matched]] = "matched"
     invented = ~merging
-    invented[table.prediction[matched | (inside & breaking[table.truth])]] = False
+    invented[table.prediction[matched | (inside & (fate[table.truth] == "split"))]] = False
     return pd.DataFrame(
         {
             "area": np.concatenate([table.truth_areas, table.prediction_areas[invented]]),

@@ -84,7 +84,9 @@ def galleries(
     """
     ranked = sorted(records, key=lambda one: -scores["dice"].fillna(-1)[one.id])
     full = spread(len(ranked), count)
-    named = {len(ranked) - 1: "worst", (len(ranked) - 1) // 2: "median", 0: "best"}
+    last = int(scores["dice"].notna().sum()) - 1
+    named = {last: "worst", max(last, 0) // 2: "median", 0: "best"}
+    named |= dict.fromkeys(range(last + 1, len(ranked)), "without a nucleus")
     return [
         {
             "id": record.id,

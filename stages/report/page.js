@@ -9,16 +9,16 @@ const config = {
 };
 for (const place of document.querySelectorAll(".chart")) {
   const chart = JSON.parse(place.querySelector("script").textContent);
-  vegaEmbed(place, chart, { mode: "vega-lite", renderer: "svg", actions: false, config });
+  vegaEmbed(place, chart, { mode: "vega-lite", renderer: "svg", actions: false, config })
+    // A layer without data would be a picture without a name to screen readers.
+    .then(() => place.querySelectorAll(".role-mark:empty").forEach((layer) => layer.removeAttribute("role")));
 }
 
 // A click on a column's head sorts by it: numbers by value, largest first, and what has none last.
 const numeric = (text) => parseFloat(text.replace("−", "-"));
 for (const head of document.querySelectorAll("th")) {
-  const button = document.createElement("button");
-  button.append(...head.childNodes);
-  head.append(button);
-  button.addEventListener("click", () => {
+  head.innerHTML = `<button>${head.innerHTML}</button>`;
+  head.firstChild.addEventListener("click", () => {
     const table = head.closest("table");
     const text = (row) => row.cells[head.cellIndex].textContent;
     const numbers = [...table.tBodies[0].rows].some((row) => !isNaN(numeric(text(row))));

@@ -161,9 +161,13 @@ def fates_table(counts: pd.DataFrame) -> pd.DataFrame:
 
 
 def settings_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """The settings that evaluate chose for each row."""
-    table = pd.DataFrame([{"method": row.title, **row.settings} for row in rows]).astype(object)
-    table = table.drop(columns="chosen_on", errors="ignore").fillna(DASH)
+    """The settings of each row, and which images its threshold and nuclei were chosen on."""
+    lines = []
+    for row in rows:
+        on = row.settings.get("chosen_on", {})
+        chosen = {"chosen_on": ", ".join(dict.fromkeys(on.values()))} if on else {}
+        lines.append({"method": row.title, **row.settings, **chosen})
+    table = pd.DataFrame(lines).astype(object).fillna(DASH)
     table.columns = table.columns.str.replace("_", " ").str.capitalize()
     return table.map(lambda cell: escaped(str(cell)))
 

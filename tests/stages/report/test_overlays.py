@@ -104,7 +104,7 @@ def test_images_are_ranked_by_dice_and_the_undefined_is_last() -> None:
     records = [write(name, 40) for name in "abc"]
     found = galleries(records, [UNET], scores(a=float("nan"), b=0.5, c=0.9), 1)
     assert [(one["id"], one["title"]) for one in found] == [
-        *(("c", "best"), ("b", "median"), ("a", "worst"))
+        *(("c", "best"), ("b", "worst"), ("a", "without a nucleus"))
     ]
     assert found[0]["scores"] == {"dice": 0.9, "aji": 0.5}
     assert [bool(one["full"]) for one in found] == [True, False, False]

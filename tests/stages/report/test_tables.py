@@ -190,12 +190,16 @@ def test_fates_are_summed_over_sizes_and_a_fate_that_none_had_is_0() -> None:
 
 def test_settings_have_a_dash_where_a_row_has_none() -> None:
     rows = [
-        Row("unet", {}, settings={"min_area": 30, "separation": "shape", "chosen_on": {}}),
+        Row(
+            "unet",
+            {},
+            settings={"min_area": 30, "chosen_on": {"threshold": "given", "nuclei": "train"}},
+        ),
         Row("otsu", {}),
     ]
     table = settings_table(rows)
-    assert list(table.columns) == ["Method", "Min area", "Separation"]
-    assert texts(table) == [["U-Net", "30.0", "shape"], ["Otsu, no training", "–", "–"]]
+    assert list(table.columns) == ["Method", "Min area", "Chosen on"]
+    assert texts(table) == [["U-Net", "30.0", "given, train"], ["Otsu, no training", "–", "–"]]
 
 
 def test_a_table_a_score_with_a_row_an_organ_and_all_below() -> None:
