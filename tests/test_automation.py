@@ -217,7 +217,7 @@ def attribute(name: str, path: str) -> str:
         ("text", "monuseg/segment/pretrained/unet.weights.h5", "unset"),
         ("merge", "dvc.lock", "unset"),
         ("merge", "metrics/per_image/unet.csv", "unset"),
-        ("merge", "metrics/reference/two-cores.json", "unspecified"),
+        ("merge", "metrics/reference/monuseg-cpu.json", "unspecified"),
     ],
 )
 def test_git_keeps_bytes_and_does_not_mix_two_runs(name: str, path: str, value: str) -> None:
