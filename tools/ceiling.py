@@ -7,17 +7,17 @@ lost with the maps untouched no network can gain.
 """
 
 import argparse
-from functools import partial
+import sys
 from itertools import product
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from tqdm import tqdm
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.parallel import parallel_map
 from monuseg.formats.images import Labels, read_labels
 from monuseg.formats.manifest import TEST, SplitRecord, read_records
 from monuseg.formats.paths import MASKS, SPLITS
@@ -28,6 +28,7 @@ from monuseg.scoring.instances import aji, panoptic
 from stages.train.params import TrainParams
 from stages.train.targets import maps_of, target_of
 
+QUIET = not sys.stderr.isatty()
 OUTPUTS = (NUCLEUS, BOUNDARY, DISTANCE)
 STRIDES = (1, 2, 4)
 SIGMAS = (2.0, 3.0)
@@ -55,12 +56,14 @@ def main(arguments: argparse.Namespace) -> None:
             f"{SPLITS}: no training or validation image tells nuclei apart; see tile.validation"
         )
     width = TrainParams.load().boundary_width
-    scored = parallel_map(partial(ceilings, boundary_width=width), images, title="ceiling")
-    table = pd.DataFrame([row for rows in scored for row in rows])
+    scored = [ceilings(one, boundary_width=width) for one in tqdm(images, disable=QUIET)]
+    table = pd.DataFrame([row for rows in scored for row in rows]).dropna()
+    if table.empty:
+        raise PipelineError(f"{MASKS}: no nucleus in the training and validation images")
     means = table.pivot_table(
         ["AJI", "PQ"], index="maps", columns="separation", aggfunc="mean", sort=False
     )
-    print(f"mean of {len(images)} training and validation images:")
+    print(f"mean of {table['id'].nunique()} training and validation images:")
     print(means.to_string(float_format="%.3f"))
 
 
@@ -79,7 +82,9 @@ def ceilings(image: str, *, boundary_width: int) -> list[dict[str, str | float |
         made = nuclei_from_predictions(spoilt(perfect, stride, sigma), OUTPUTS, settings)
         found, quality = scores(truth, made)
         name = f"blur of {sigma:g} px" if sigma else f"stride {stride}"
-        rows.append({"maps": name, "separation": separation, "AJI": found, "PQ": quality})
+        rows.append(
+            {"id": image, "maps": name, "separation": separation, "AJI": found, "PQ": quality}
+        )
     return rows
 
 

@@ -132,7 +132,8 @@ def segment_all(
                 done[number] = came
     finally:  # of an interrupted run, too, it says what was done
         outcomes = [done[number] for number in sorted(done)]
-        write_summary(summary, outcomes)
+        if outcomes or not inputs:  # else nothing has begun, and the last call's stays
+            write_summary(summary, outcomes)
     print(one_line(f"results: {summary.parent}"), flush=True)
     failed = [one for one in outcomes if one.error]
     if failed:

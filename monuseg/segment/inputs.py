@@ -1,13 +1,11 @@
 """Which images are to be segmented, and where the results of each go."""
 
+import csv
 import os
 import unicodedata
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from monuseg.core.errors import PipelineError, tell
 from monuseg.readers.resolution import require_plausible
@@ -92,22 +90,34 @@ def shard_of_array(images: int, environment: Mapping[str, str] = os.environ) -> 
     Raises:
         PipelineError: the array's numbers are not evenly spaced, or there are more than images.
     """
-    names = ("ID", "COUNT", "MIN", "STEP")
-    task, count, least, step = (environment.get(f"SLURM_ARRAY_TASK_{name}") for name in names)
-    if not task or not count:
+    stated = {name: _of_array(environment, name) for name in ("ID", "COUNT", "MIN", "MAX", "STEP")}
+    task, count = stated["ID"], stated["COUNT"]
+    if task is None or not count:
         return None
-    place, rest = divmod(int(task) - int(least or 1), int(step or 1))
-    if rest or not 0 <= place < int(count):
+    least, step = 1 if stated["MIN"] is None else stated["MIN"], stated["STEP"] or 1
+    place, rest = divmod(task - least, step)
+    most = least + step * (count - 1)
+    if rest or not 0 <= place < count or stated["MAX"] not in (None, most):
         raise PipelineError(
             f"SLURM_ARRAY_TASK_ID: {task}: the array's numbers have gaps; give --shard I/N"
         )
-    if images < int(count):
+    if images < count:
         raise PipelineError(
             f"SLURM_ARRAY_TASK_COUNT: {count} tasks would share {images} images; start no more "
             "tasks than images, or give --shard 1/1 if each is called with its own"
         )
     tell(f"shard {place + 1}/{count}, by SLURM_ARRAY_TASK_ID (--shard sets another)")
     return f"{place + 1}/{count}"
+
+
+def _of_array(environment: Mapping[str, str], name: str) -> int | None:
+    variable = f"SLURM_ARRAY_TASK_{name}"
+    text = environment.get(variable)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise PipelineError(f"{variable}: {text!r} is no whole number; give --shard I/N")
+    return int(text)
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -118,47 +128,65 @@ def _names(paths: Sequence[Path]) -> dict[Path, str]:
         lambda path: str(path.resolve().relative_to(above).with_name(path.stem)),
         lambda path: str(path.resolve().relative_to(above)),
     )
+    # That of `a.png.tif` without its suffix may be the last resort of `a.png`.
+    whole = _by_name(paths, kinds[-1])
     names: dict[Path, str] = {}
     left = list(paths)
     for kind in kinds:
-        groups = defaultdict(list)
-        for path in left:
-            groups[unicodedata.normalize("NFC", kind(path)).casefold()].append(path)
-        left = [path for group in groups.values() if len(group) > 1 for path in group]
-        names |= {group[0]: kind(group[0]) for group in groups.values() if len(group) == 1}
+        own = {
+            group[0]: kind(group[0])
+            for name, group in _by_name(left, kind).items()
+            if len(group) == 1 and whole.get(name, group) == group
+        }
+        names |= own
+        left = [path for path in left if path not in own]
     if left:
         raise PipelineError(f"{left[0]} and {left[1]} are the same file; name it once")
     return {path: names[path] for path in paths}
 
 
+def _by_name(paths: Sequence[Path], kind: Callable[[Path], str]) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(unicodedata.normalize("NFC", kind(path)).casefold(), []).append(path)
+    return groups
+
+
 def _listed(file: Path) -> dict[Path, float | None]:
+    stated: dict[Path, float | None] = {}
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            rows = csv.DictReader(text, skipinitialspace=True)
+            if PATH not in (rows.fieldnames or []):
+                raise PipelineError(f"{file}: no column `{PATH}`; name the column of the slides so")
+            for row in rows:
+                value = _stated(row.get(UM_PER_PIXEL), f"{file}, line {rows.line_num}")
+                if not row[PATH]:
+                    raise PipelineError(f"{file}, line {rows.line_num}: no path; name the slide")
+                stated[file.parent / row[PATH]] = value
     except FileNotFoundError as error:
         raise PipelineError(f"--slides {file}: no such file; correct the path") from error
-    except (ValueError, pd.errors.EmptyDataError) as error:
+    except (ValueError, csv.Error) as error:
         raise PipelineError(f"{file}: not a readable CSV file ({error}); mend it") from error
-    if PATH not in table:
-        raise PipelineError(f"{file}: no column `{PATH}`; name the column of the slides so")
-    stated: dict[Path, float | None] = {}
-    values = table[UM_PER_PIXEL] if UM_PER_PIXEL in table else [""] * len(table)
-    for line, (path, text) in enumerate(zip(table[PATH], values, strict=True), start=2):
-        try:
-            value = float(text) if text.strip() else None
-        except ValueError:
-            raise PipelineError(
-                f"{file}, line {line}: um_per_pixel: {text!r} is no number; mend it"
-            ) from None
-        if value is not None:
-            require_plausible(value, name=f"{file}, line {line}: um_per_pixel")
-        stated[file.parent / path] = value
     return stated
+
+
+def _stated(text: str | None, where: str) -> float | None:
+    if not text or not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise PipelineError(f"{where}: um_per_pixel: {text!r} is no number; mend it") from None
+    require_plausible(value, name=f"{where}: um_per_pixel")
+    return value
 
 
 def _images_in(folder: Path) -> list[Path]:
     entries = sorted(folder.iterdir())
     images = [path for path in entries if _is_image(path)]
-    skipped = [path.name for path in entries if path not in images]
+    taken = set(images)
+    skipped = [path.name for path in entries if path not in taken]
     if skipped:
         more = ", ..." if len(skipped) > SHOWN else ""
         names = ", ".join(skipped[:SHOWN])

@@ -66,3 +66,9 @@ def test_test_images_are_not_looked_at(project: object) -> None:
     written(discs([(30, 30)]), split="test")
     with pytest.raises(PipelineError, match="no training or validation image"):
         ceiling.main(argparse.Namespace())
+
+
+def test_images_without_nuclei_are_said(project: object) -> None:
+    written(discs([]))
+    with pytest.raises(PipelineError, match="no nucleus"):
+        ceiling.main(argparse.Namespace())

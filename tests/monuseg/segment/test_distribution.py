@@ -278,7 +278,14 @@ def test_the_share_of_an_arrays_task(environment: dict[str, str], expected: str 
     assert shard_of_array(3, environment) == expected
 
 
-@pytest.mark.parametrize("environment", [array(9, least=1), array(2, least=1, step=2)])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        array(9, least=1),
+        array(2, least=1, step=2),
+        array(3, least=3) | {"SLURM_ARRAY_TASK_MAX": "12"},  # 3, 7, 12
+    ],
+)
 def test_an_array_with_gaps_is_one_line(environment: dict[str, str]) -> None:
     with pytest.raises(PipelineError, match=r"the array's numbers have gaps; give --shard I/N"):
         shard_of_array(9, environment)

@@ -41,6 +41,7 @@ def test_a_folder_stands_for_its_images(folder: Path, capsys: pytest.CaptureFixt
         (["one/a.png", "one/a.jpg", "b.png"], ["one/a.png", "one/a.jpg", "b"]),
         (["one/a.png", "two/A.svs"], ["one/a", "two/A"]),
         (["a b.png", "é/ü.tif"], ["a b", "ü"]),
+        (["a.png", "a.jpg", "a.png.tif"], ["a.png", "a.jpg", "a.png.tif"]),
     ],
 )
 def test_results_of_images_of_one_name_lie_apart(
@@ -77,12 +78,23 @@ def test_a_list_names_slides_beside_it_and_their_resolution(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    "text", ["path,um_per_pixel\na.svs,0.25,\n", "path, um_per_pixel\n\na.svs, 0.25\n\n"]
+)
+def test_commas_spaces_and_lines_too_many_lose_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    (tmp_path / "a.svs").write_text("")
+    [one] = inputs_of([], tmp_path / "list.csv", tmp_path / "out")
+    assert (one.path.name, one.um_per_pixel) == ("a.svs", 0.25)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("slide\na.png\n", "no column `path`"),
         ("path,um_per_pixel\na.png,\nb.png,fine\n", "line 3: um_per_pixel: 'fine' is no number"),
         ("path,um_per_pixel\na.png,40\n", "line 2: um_per_pixel: .*magnification"),
-        ("", "not a readable CSV file"),
+        ("", "no column `path`"),
+        ("path,um_per_pixel\n,0.25\n", "line 2: no path"),
     ],
 )
 def test_a_list_that_is_none_is_refused(tmp_path: Path, text: str, said: str) -> None:
