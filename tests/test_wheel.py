@@ -46,7 +46,7 @@ def test_the_wheel_alone_segments_an_image_in_another_folder(tmp_path: Path) -> 
     )  # fmt: skip
     assert " nuclei at 0.25 um per pixel" in done.stdout
     assert "not for commercial use" in done.stdout
-    assert (elsewhere / "nuclei" / "photo.geojson").is_file()
+    assert (elsewhere / "nuclei" / "photo.nuclei.geojson").is_file()
     packages = subprocess.run(
         [commands / "python", "-m", "pip", "list"], capture_output=True, text=True, check=True
     ).stdout.split()
