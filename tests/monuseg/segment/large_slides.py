@@ -20,6 +20,7 @@ from stages.download.synthetic.slide import draw_slide
 ORGANS = ("breast", "colon", "liver", "kidney")
 SIDE = 1280  # of a piece of tissue
 FACTORS = (1, 4, 16)  # pixels of the finest level per pixel of each, along an axis
+DENSITY = 1.6  # 630 nuclei a million pixels of tissue
 GLASS = 243
 SECONDS = 0.1  # between two looks at the memory
 
@@ -34,7 +35,7 @@ def write_slide(path: Path, side: int) -> None:
         side: pixels; a multiple of 2 * SIDE.
     """
     pieces = [
-        draw_slide(organ, SIDE, SIDE, 1.0, np.random.default_rng(number)).image
+        draw_slide(organ, SIDE, SIDE, DENSITY, np.random.default_rng(number)).image
         for number, organ in enumerate(ORGANS)
     ]
     stated = f"Aperio Image Library v11.2.1 \r\n{side}x{side} (256x256)|AppMag = 40|MPP = 0.25"
