@@ -44,7 +44,7 @@ def test_the_wheel_alone_segments_an_image_in_another_folder(tmp_path: Path) -> 
         cwd=elsewhere, capture_output=True, text=True, check=True,
         env={"HOME": str(tmp_path), "PATH": os.defpath},
     )  # fmt: skip
-    assert " nuclei at 0.25 um per pixel" in done.stdout
+    assert " nuclei at 0.251 um per pixel (default)" in done.stdout
     assert "not for commercial use" in done.stdout
     assert (elsewhere / "nuclei" / "photo.nuclei.geojson").is_file()
     packages = subprocess.run(
