@@ -21,7 +21,7 @@ RUNNING = "Running stage '"
 PACKAGES = ("monuseg", "stages", "tools")
 
 # What decides where caches lie and how git behaves: a copy has its own.
-_OTHERS = ("MONUSEG_", "GIT_", "DVC_", "KERAS_", "AWS_")
+_OTHERS = ("MONUSEG_", "GIT_", "DVC_", "KERAS_", "TF_", "AWS_", "SLURM_")
 
 
 class Project:

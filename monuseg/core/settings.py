@@ -55,8 +55,8 @@ class Settings:
             PipelineError: a number is not one, a folder that must exist does not or stages would
                 replace it, or of several processes the coordinator or this one is not named.
         """
-        processes = _whole_number(environment, "MONUSEG_PROCESSES", 1) or 1
-        index = _whole_number(environment, "MONUSEG_PROCESS_INDEX", 0)
+        processes = whole_number(environment, "MONUSEG_PROCESSES", 1) or 1
+        index = whole_number(environment, "MONUSEG_PROCESS_INDEX", 0)
         coordinator = environment.get("MONUSEG_COORDINATOR", "")
         if processes > 1 and (not coordinator or index is None or index >= processes):
             raise PipelineError(
@@ -75,11 +75,11 @@ class Settings:
         return cls(
             archives=archives,
             cache=_folder("MONUSEG_CACHE", environment.get("MONUSEG_CACHE") or f"{caches}/monuseg"),
-            workers=_whole_number(environment, "MONUSEG_WORKERS", 1) or _cores(environment),
+            workers=whole_number(environment, "MONUSEG_WORKERS", 1) or _cores(environment),
             scheduler=environment.get("MONUSEG_SCHEDULER", ""),
-            device_index=_whole_number(environment, "MONUSEG_DEVICE_INDEX", 0),
+            device_index=whole_number(environment, "MONUSEG_DEVICE_INDEX", 0),
             scratch=_folder("MONUSEG_SCRATCH", environment.get("MONUSEG_SCRATCH") or str(SCRATCH)),
-            checkpoint_seconds=_whole_number(environment, "MONUSEG_CHECKPOINT_SECONDS", 0),
+            checkpoint_seconds=whole_number(environment, "MONUSEG_CHECKPOINT_SECONDS", 0),
             processes=processes,
             process_index=index or 0 if processes > 1 else 0,
             coordinator=coordinator,
@@ -92,7 +92,7 @@ def _cores(environment: Mapping[str, str]) -> int:
     SLURM binds a job's processes to its cores only where it is set up to.
     """
     cores: int = cpu_count()
-    return min(cores, _whole_number(environment, "SLURM_CPUS_PER_TASK", 1) or cores)
+    return min(cores, whole_number(environment, "SLURM_CPUS_PER_TASK", 1) or cores)
 
 
 def _folder(name: str, text: str) -> Path:
@@ -109,7 +109,12 @@ def _folder(name: str, text: str) -> Path:
     return folder
 
 
-def _whole_number(environment: Mapping[str, str], name: str, least: int) -> int | None:
+def whole_number(environment: Mapping[str, str], name: str, least: int) -> int | None:
+    """A variable's number; None if it is unset or empty.
+
+    Raises:
+        PipelineError: it is no whole number, or below `least`.
+    """
     text = environment.get(name)
     if not text:
         return None

@@ -82,7 +82,11 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--whole", action="store_true", help="keep the empty margin that some scanners add"
     )
-    command.add_argument("--shard", metavar="I/N", help="every Nth image from the Ith, for arrays")
+    command.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="every Nth image from the Ith (all; in a job array of SLURM the task's share)",
+    )
     command.add_argument(
         "--backend",
         choices=["auto", *BACKENDS],

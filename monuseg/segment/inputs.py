@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monuseg.core.errors import PipelineError, tell
+from monuseg.core.settings import whole_number
 from monuseg.readers.resolution import require_plausible
 from monuseg.readers.slides import SUFFIXES
 from monuseg.segment.outputs.writing import SUFFIXES as OF_RESULTS
@@ -88,16 +89,17 @@ def shard_of_array(images: int, environment: Mapping[str, str] = os.environ) -> 
         environment: with SLURM's variables.
 
     Raises:
-        PipelineError: the array's numbers are not evenly spaced, or there are more than images.
+        PipelineError: the array's numbers are none, not evenly spaced, or more than images.
     """
-    stated = {name: _of_array(environment, name) for name in ("ID", "COUNT", "MIN", "MAX", "STEP")}
-    task, count = stated["ID"], stated["COUNT"]
-    if task is None or not count:
+    task, count, least, most, step = (
+        whole_number(environment, f"SLURM_ARRAY_TASK_{name}", smallest)
+        for name, smallest in (("ID", 0), ("COUNT", 1), ("MIN", 0), ("MAX", 0), ("STEP", 1))
+    )
+    if task is None or count is None:
         return None
-    least, step = 1 if stated["MIN"] is None else stated["MIN"], stated["STEP"] or 1
-    place, rest = divmod(task - least, step)
-    most = least + step * (count - 1)
-    if rest or not 0 <= place < count or stated["MAX"] not in (None, most):
+    first, step = 1 if least is None else least, step or 1
+    place, rest = divmod(task - first, step)
+    if rest or not 0 <= place < count or most not in (None, first + step * (count - 1)):
         raise PipelineError(
             f"SLURM_ARRAY_TASK_ID: {task}: the array's numbers have gaps; give --shard I/N"
         )
@@ -108,16 +110,6 @@ def shard_of_array(images: int, environment: Mapping[str, str] = os.environ) -> 
         )
     tell(f"shard {place + 1}/{count}, by SLURM_ARRAY_TASK_ID (--shard sets another)")
     return f"{place + 1}/{count}"
-
-
-def _of_array(environment: Mapping[str, str], name: str) -> int | None:
-    variable = f"SLURM_ARRAY_TASK_{name}"
-    text = environment.get(variable)
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()):
-        raise PipelineError(f"{variable}: {text!r} is no whole number; give --shard I/N")
-    return int(text)
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:

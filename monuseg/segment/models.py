@@ -22,8 +22,7 @@ from monuseg.inference.views import augmented
 from monuseg.models.shared.registry import architecture
 from monuseg.nuclei.chosen import read_chosen
 from monuseg.nuclei.watershed import NucleiSettings
-from monuseg.segment.objects import FEW_PIXELS
-from monuseg.segment.options import BACKENDS, PRETRAINED, SETTINGS, VIEWS, pretrained
+from monuseg.segment.options import BACKENDS, FEW_PIXELS, PRETRAINED, SETTINGS, VIEWS, pretrained
 
 WEIGHTS, CARD = ".weights.h5", ".json"
 NOTICE = (
@@ -107,7 +106,7 @@ def find(model: str) -> ModelChoice:
     if (path.parent / f"{name}{CARD}").is_file():
         return _own(path.parent, [name], name)
     raise PipelineError(
-        f"--model {model}: neither a model that comes along ({', '.join(pretrained())}) nor a "
+        f"model {model}: neither a model that comes along ({', '.join(pretrained())}) nor a "
         "trained one; name one of these, or a card such as data/models/unet.json"
     )
 

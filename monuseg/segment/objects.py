@@ -9,10 +9,6 @@ import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
 
-# Up to as many pixels, an image is searched as a whole and seen in four views, which takes seconds;
-# of a larger one, glass is left out, and it is seen upright alone.
-FEW_PIXELS = 4_000_000
-
 
 @dataclass(frozen=True)
 class Objects:

@@ -15,6 +15,9 @@ SETTINGS = ".settings.json"
 BACKENDS: tuple["Backend", ...] = ("openvino", "tensorflow", "jax", "torch")
 # Views by their number: upright alone, with flips, and with quarter turns.
 VIEWS = {1: (False, False), 4: (True, False), 8: (True, True)}
+# Up to as many pixels, an image is searched as a whole and seen in four views, which takes seconds;
+# of a larger one, glass is left out, and it is seen upright alone.
+FEW_PIXELS = 4_000_000
 # Of results.
 FORMATS = ("labels", "csv", "parquet", "geojson", "overlay", "tissue")
 # Where to look for nuclei, besides a file of regions.

@@ -14,8 +14,8 @@ from monuseg.core.errors import PipelineError
 from monuseg.inference.sliding_window import Region
 from monuseg.readers import geojson
 from monuseg.readers.slides import Slide
-from monuseg.segment.objects import FEW_PIXELS, Mask
-from monuseg.segment.options import AUTO, EVERYWHERE
+from monuseg.segment.objects import Mask
+from monuseg.segment.options import AUTO, EVERYWHERE, FEW_PIXELS
 from monuseg.segment.tissue import tissue_mask
 
 OVERVIEW = 8.0  # micrometres per pixel

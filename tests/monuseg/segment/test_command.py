@@ -247,7 +247,7 @@ def test_a_wrong_model_is_one_line(here: Path) -> None:
     done = called(["s.svs", "--model", "unett"], here)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert line.startswith("error: --model unett: neither a model that comes along (")
+    assert line.startswith("error: model unett: neither a model that comes along (")
     assert "data/models/unet.json" in line
 
 

@@ -1,6 +1,5 @@
 """`monuseg segment` on a Dask cluster as a user starts one, and in the jobs of an array."""
 
-import os
 import subprocess
 import sys
 from functools import partial
@@ -19,7 +18,7 @@ from tests.monuseg.core import test_remote
 from tests.monuseg.core.test_remote import Start, new_scheduler, new_workers
 from tests.monuseg.segment.networks import contents, save_settings, save_unet, two_discs
 from tests.processes import PATIENCE, wait_until
-from tests.repository import REPOSITORY
+from tests.repository import REPOSITORY, environment_of
 
 pytest.importorskip("openslide", reason="OpenSlide is not installed")
 distributed = pytest.importorskip("distributed")
@@ -89,15 +88,11 @@ def called(folder: Path, *words: str, **variables: str) -> "subprocess.Completed
 
 
 def started(folder: Path, *words: str, **variables: str) -> "subprocess.Popen[str]":
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MONUSEG_", "KERAS_", "SLURM_"))
-    }
+    own = {"MONUSEG_WORKERS": "1", "PYTHONPATH": str(REPOSITORY)}
     return subprocess.Popen(
         [sys.executable, "-m", "monuseg", "segment", *words],
         cwd=folder,
-        env=inherited | {"MONUSEG_WORKERS": "1", "PYTHONPATH": str(REPOSITORY), **variables},
+        env=environment_of(folder) | own | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,7 +1,6 @@
 """`monuseg export`: what other programs compute from a file is what the network does."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from monuseg.models.shared.scaling import SCALINGS
 from monuseg.segment import export, models
 from monuseg.segment.options import BACKENDS, ExportFormat
 from stages.download.synthetic.slide import draw_slide
-from tests.repository import REPOSITORY
+from tests.repository import REPOSITORY, environment_of
 
 THRESHOLD = 0.5
 MOST_DIFFERING = 0.001  # share of pixels
@@ -139,14 +138,10 @@ def test_every_backend_can_be_asked_for() -> None:
 
 
 def called(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MONUSEG_", "KERAS_", "TF_"))
-    }
     return subprocess.run(
         [sys.executable, "-m", "monuseg", "export", *words],
-        cwd=folder, env=inherited | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
+        cwd=folder, env=environment_of(folder) | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True,
     )  # fmt: skip
 
 
@@ -166,7 +161,7 @@ def test_what_it_says_and_leaves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["unett", "--format", "keras", "--output", "a.keras"], "--model unett: neither a model"),
+        (["unett", "--format", "keras", "--output", "a.keras"], "model unett: neither a model"),
         (["unet", "--format", "keras", "--output", "a.h5"], "--output a.h5: name a file that ends"),
     ],
 )
