@@ -11,6 +11,7 @@ COMMANDS = {
         "check",
         "check_reference",
         "compare",
+        "cross_validate",
         "finalise",
         "preset",
         "reference",

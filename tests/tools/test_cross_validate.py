@@ -1,0 +1,161 @@
+"""Cross-validation: each image is predicted once, by the fold that held it out."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monuseg.core.errors import PipelineError
+from monuseg.core.params import read_params
+from monuseg.formats.files import read_json
+from monuseg.formats.images import write_labels
+from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, write_records
+from monuseg.formats.paths import MASKS, MODELS, SPLITS
+from monuseg.formats.predictions import read_probabilities, write_output, write_probabilities
+from stages.tile.params import TileParams
+from stages.tile.validation import validation_images
+from tools import cross_validate, dvc
+
+FOLDS = 3
+ORGANS = dict(zip("abcdef", ["lung", "lung", "lung", "liver", "liver", "liver"], strict=True))
+OUTPUT = Path("folds")
+
+
+def arguments(*changes: str, model: str = "unet", folds: int = FOLDS) -> argparse.Namespace:
+    return argparse.Namespace(model=model, folds=folds, set=list(changes), output=OUTPUT)
+
+
+def truth() -> np.ndarray:
+    """Two nuclei of 20 x 20 pixels in 60 x 60."""
+    labels = np.zeros((60, 60), np.uint16)
+    labels[5:25, 5:25], labels[32:52, 32:52] = 1, 2
+    return labels
+
+
+@pytest.fixture
+def trained(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The folds that were trained; the network of fold k is sure of nuclei to 0.4 + k / 10."""
+    folds: list[int] = []
+    MASKS.mkdir(parents=True)
+    for image in (*ORGANS, "t"):
+        write_labels(MASKS / f"{image}.png", truth())
+
+    def reproduce(*stages: str) -> None:
+        assert stages == ("train@unet",)
+        held_out = validation_images(ORGANS, TileParams.load().validation)
+        write_records(SPLITS, [
+            *(
+                SplitRecord(
+                    image, organ, VALIDATION if image in held_out else "train", 0.25, 0.25,
+                    "aperio-xml",
+                )
+                for image, organ in ORGANS.items()
+            ),
+            SplitRecord("t", "lung", TEST, 0.25, 0.25, "aperio-xml"),
+        ])  # fmt: skip
+        fold = read_params()["tile"]["validation"]["fold"]
+        if fold == 1 and (Path("fails")).exists():
+            raise PipelineError("dvc repro failed")
+        folds.append(fold)
+        MODELS.mkdir(parents=True, exist_ok=True)
+        for name in ("unet.json", "unet.weights.h5"):
+            (MODELS / name).write_text(f"fold {fold}", encoding="utf-8")
+
+    def predict(model: str, records: Iterable[SplitRecord], folder: Path) -> None:
+        write_output(folder, ["nucleus"], probabilities=True)
+        sure = 0.4 + folds[-1] / 10
+        for record in records:
+            probability = np.where(truth() > 0, sure, 0.1)[..., np.newaxis]
+            write_probabilities(folder, record.id, probability.astype(np.float32))
+
+    monkeypatch.setattr(dvc, "reproduce", reproduce)
+    monkeypatch.setattr(cross_validate, "predict", predict)
+    return folds
+
+
+def test_each_image_is_predicted_by_the_fold_that_held_it_out(trained: list[int]) -> None:
+    before = Path("params.yaml").read_bytes()
+    cross_validate.main(arguments())
+    assert trained == [0, 1, 2]
+    assert Path("params.yaml").read_bytes() == before
+    folder = OUTPUT / "predictions/unet"
+    assert {path.stem for path in folder.glob("*.npy")} == set(ORGANS)
+    for fold in range(FOLDS):
+        block = TileParams.load().validation
+        held_out = validation_images(
+            ORGANS, block.model_copy(update={"method": "fold", "folds": FOLDS, "fold": fold})
+        )
+        assert len(held_out) == 2
+        for image in held_out:
+            found = read_probabilities(folder, image).max()
+            assert found == pytest.approx(0.4 + fold / 10, abs=1e-3)
+        assert (OUTPUT / f"fold-{fold}/unet.weights.h5").read_text() == f"fold {fold}"
+
+
+def test_settings_are_chosen_on_all_folds_together(
+    trained: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cross_validate.main(arguments())
+    settings = read_json(OUTPUT / "settings.json")
+    # Fold 0 finds its nuclei at most at 0.38, fold 2 at any: only up to 0.38 are all perfect.
+    assert 0.1 < settings["threshold"] <= 0.4
+    assert settings["chosen_on"]["threshold"] == "validation"
+    assert sorted(settings["images"]["thresholds"]) == sorted(ORGANS)
+    scores = pd.read_csv(OUTPUT / "per_image.csv")
+    assert list(scores["id"]) == list(ORGANS)
+    assert set(scores["split"]) == {VALIDATION}
+    assert scores[["dice", "aji", "pq"]].eq(1).all(axis=None)
+    out = capsys.readouterr().out
+    assert "unet, 6 images, each held out once:" in out
+    assert "  aji 1.0000\n" in out
+    assert f"threshold {settings['threshold']}" in out
+
+
+def test_what_params_give_for_the_row_is_chosen_anew(trained: list[int]) -> None:
+    given = "{threshold: 0.77, smoothing: 1.0, min_distance: 5, min_area: 30, separation: shape, "
+    given += "marker_threshold: 0.5, min_probability: 0.0}"
+    cross_validate.main(arguments(f"evaluate.settings={{unet: {given}}}"))
+    assert read_json(OUTPUT / "settings.json")["threshold"] < 0.77
+
+
+def test_after_a_failure_the_same_command_goes_on(trained: list[int]) -> None:
+    before = Path("params.yaml").read_bytes()
+    Path("fails").touch()
+    with pytest.raises(PipelineError, match="dvc repro failed"):
+        cross_validate.main(arguments())
+    assert Path("params.yaml").read_bytes() == before
+    assert trained == [0]
+    Path("fails").unlink()
+    cross_validate.main(arguments())
+    assert trained == [0, 1, 2]
+
+
+def test_other_parameters_are_not_mixed_in(trained: list[int]) -> None:
+    cross_validate.main(arguments())
+    with pytest.raises(PipelineError, match=r"cross-validation\.json: of another model or other"):
+        cross_validate.main(arguments("train.epochs=3"))
+    with pytest.raises(PipelineError, match="other parameters"):
+        cross_validate.main(arguments(folds=2))
+    assert trained == [0, 1, 2]
+
+
+def test_somebody_elses_folder_is_left_alone(trained: list[int]) -> None:
+    OUTPUT.mkdir()
+    (OUTPUT / "thesis.txt").write_text("mine")
+    with pytest.raises(PipelineError, match="folds: not empty, and no cross-validation"):
+        cross_validate.main(arguments())
+    assert [path.name for path in OUTPUT.iterdir()] == ["thesis.txt"]
+
+
+def test_unknown_models_and_changes_train_nothing(trained: list[int]) -> None:
+    with pytest.raises(PipelineError, match=r"resnet is no model of params\.yaml"):
+        cross_validate.main(arguments(model="resnet"))
+    with pytest.raises(PipelineError, match=r"has no key train\.sead"):
+        cross_validate.main(arguments("train.sead=1"))
+    with pytest.raises(PipelineError, match=r"params\.yaml: tile\.validation\.folds"):
+        cross_validate.main(arguments(folds=1))
+    assert trained == []
+    assert not OUTPUT.exists()

@@ -1,0 +1,141 @@
+"""Choose and score on all training images: each predicted by a network that never saw its patient.
+
+`python -m tools.cross_validate segnet --output FOLDER` trains the model once a fold of whole
+patients, keeps the probabilities of the images held out, and chooses threshold and settings of
+nuclei on these out-of-fold probabilities, of 30 images rather than a few. FOLDER holds them,
+each fold's weights, `settings.json`, and `per_image.csv`, which `python -m tools.compare` sets
+beside that of another recipe (`--split validation`). No stage of the graph: it changes params.yaml,
+runs `dvc repro`, and puts params.yaml back. Test images are not looked at. Interrupted, the same
+command goes on.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from monuseg.core.command import parser, run
+from monuseg.core.errors import PipelineError
+from monuseg.core.files import replacing_folder, write_text
+from monuseg.core.parallel import parallel_map
+from monuseg.core.params import read_params
+from monuseg.core.paths import PARAMS
+from monuseg.formats.files import read_json, write_json
+from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, read_records
+from monuseg.formats.paths import MASKS, MODELS, SPLITS
+from monuseg.formats.predictions import read_output
+from monuseg.formats.rows import ModelsParams
+from stages.evaluate import summary
+from stages.evaluate.choices import choose
+from stages.evaluate.images import Row, score_image
+from stages.evaluate.params import EvaluateParams
+from stages.predict.images import predict
+from tools import dvc
+from tools.preset import apply, parsed
+
+SETTING, SETTINGS, TABLE = "cross-validation.json", "settings.json", "per_image.csv"
+PREDICTED = "predictions"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Train the folds that the output lacks, then choose, score and print.
+
+    Raises:
+        PipelineError: the model is none, a change is unknown or invalid, or the output is of other
+            parameters, and nothing ran; or a fold failed, and the output holds those before.
+            params.yaml is as it was.
+    """
+    model, output = arguments.model, arguments.output
+    if model not in (names := ModelsParams.load().names):
+        raise PipelineError(f"{model} is no model of params.yaml; there are {', '.join(names)}")
+    before = PARAMS.read_text(encoding="utf-8")
+    changes = [*parsed(arguments.set), *_folds(0, arguments.folds)]
+    try:
+        apply(changes)
+        _begin(output, {"model": model, "params": read_params()})
+        for fold in range(arguments.folds):
+            apply(_folds(fold, arguments.folds))
+            if _fold(output, fold).is_dir():
+                print(f"fold {fold + 1} of {arguments.folds}: stands in {output}")
+                continue
+            print(f"fold {fold + 1} of {arguments.folds}", flush=True)
+            dvc.reproduce(f"train@{model}")
+            _keep(model, output, fold)
+        _choose(model, output, EvaluateParams.load())
+    finally:
+        write_text(PARAMS, before)
+
+
+def _folds(fold: int, folds: int) -> list[tuple[str, Any]]:
+    block = "tile.validation"
+    return [(f"{block}.method", "fold"), (f"{block}.folds", folds), (f"{block}.fold", fold)]
+
+
+def _fold(output: Path, fold: int) -> Path:
+    return output / f"fold-{fold}"
+
+
+def _begin(output: Path, setting: dict[str, Any]) -> None:
+    """Note what the output is of, or see that it is of the same."""
+    path = output / SETTING
+    if path.exists():
+        if read_json(path) != setting:
+            raise PipelineError(
+                f"{path}: of another model or other parameters; give another --output, or move "
+                "it away"
+            )
+    elif output.is_dir() and any(output.iterdir()):
+        raise PipelineError(f"{output}: not empty, and no cross-validation; give another --output")
+    else:
+        write_json(path, setting)
+
+
+def _keep(model: str, output: Path, fold: int) -> None:
+    """Keep a fold's probabilities of the images held out, then its weights: they say it is done."""
+    records = [one for one in read_records(SPLITS, SplitRecord) if one.split == VALIDATION]
+    predict(model, records, output / PREDICTED / model)
+    with replacing_folder(_fold(output, fold)) as folder:
+        for name in (f"{model}.json", f"{model}.weights.h5"):
+            shutil.copyfile(MODELS / name, folder / name)
+
+
+def _choose(model: str, output: Path, params: EvaluateParams) -> None:
+    """Choose on all folds' probabilities, score them with that, and write and print both."""
+    members = [
+        replace(one, split=VALIDATION)
+        for one in read_records(SPLITS, SplitRecord)
+        if one.split != TEST
+    ]
+    predictions = output.absolute() / PREDICTED / model
+    row = Row(predictions, read_output(predictions).classes, MASKS.absolute())
+    # What params give for the row is what this is to replace.
+    free = params.model_copy(update={"settings": {}})
+    choices = choose(members, row, free, probabilities=True)
+    with replacing_folder(output / "nuclei") as nuclei:
+        score = partial(score_image, row=row, settings=choices.settings, nuclei=nuclei)
+        images = [image for image, _ in parallel_map(score, members, title=f"score {model}")]
+    rows = [summary.per_image(image, probabilities=True) for image in images]
+    summary.write_table(output / TABLE, rows)
+    write_json(output / SETTINGS, {**choices.as_settings(), **choices.as_candidates()})
+    print(f"{model}, {len(images)} images, each held out once:")
+    for name in ("dice", "aji", "pq"):
+        print(f"  {name} {_mean(rows, name)}")
+    chosen = asdict(choices.settings).items()
+    print(f"chosen on them: {', '.join(f'{name} {value}' for name, value in chosen)}")
+
+
+def _mean(rows: Sequence[dict[str, Any]], score: str) -> str:
+    defined = [row[score] for row in rows if row[score] is not None]
+    return f"{sum(defined) / len(defined):.4f}" if defined else "undefined"
+
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument("model", help="name of a model, such as segnet")
+    command.add_argument("--folds", type=int, default=5, help="of patients (default: 5)")
+    command.add_argument("--set", nargs="*", default=[], metavar="key=value", help="in every fold")
+    command.add_argument("--output", type=Path, required=True, help="folder to write")
+    run(main, command.parse_args())
