@@ -6,12 +6,13 @@ import torch
 
 from monuseg.models.shared.registry import architecture
 from tests.benchmarks import pytorch_networks
-from tests.benchmarks.sides import CLASSES, NETWORKS, params_of
+from tests.benchmarks.sides import CLASSES, NETWORKS, SIZES, params_of
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_as_many_parameters_and_pixels(network: str) -> None:
-    params = params_of(network)
+def test_as_many_parameters_and_pixels(network: str, size: str) -> None:
+    params = params_of(network, size)
     theirs = pytorch_networks.NETWORKS[network](params, CLASSES).eval()
     ours = architecture(network).build(params, CLASSES)
     count = sum(variable.numel() for variable in theirs.parameters())

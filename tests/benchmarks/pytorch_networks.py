@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from monuseg.models.deeplabv3plus import light
+from monuseg.models.deeplabv3plus import light, resnet50
 from monuseg.models.deeplabv3plus.head import DECODER_CONVOLUTIONS, LOW_LEVEL_STRIDE
 from monuseg.models.deeplabv3plus.params import Params as DeepLabParams
 from monuseg.models.segnet.network import MULTIPLES
@@ -108,12 +108,12 @@ class Residual(nn.Module):
         return functional.relu(self.shortcut(x) + self.body(x))
 
 
-class DeepLabV3Plus(nn.Module):
-    """As `monuseg.models.deeplabv3plus` with its light encoder at output stride 16."""
+class Light(nn.Module):
+    """The light encoder at output stride 16."""
 
-    def __init__(self, params: DeepLabParams, classes: int) -> None:
+    def __init__(self, params: DeepLabParams) -> None:
         super().__init__()
-        width, aspp = params.width, params.aspp_filters
+        width = params.width
         self.stem = nn.Sequential(convolution(3, width, stride=2), convolution(width, width))
         self.stages = nn.ModuleList()
         before = width
@@ -126,11 +126,89 @@ class DeepLabV3Plus(nn.Module):
             ]
             self.stages.append(nn.Sequential(*blocks))
             before = filters
+        self.channels = width, before
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features at strides 4 and 16."""
+        return _first_and_last(self.stages, self.stem(x))
+
+
+class Bottleneck(nn.Module):
+    """A block of ResNet-50, with biases and its stride as in `keras.applications`."""
+
+    def __init__(self, inputs: int, filters: int, stride: int, rate: int, projected: bool) -> None:
+        super().__init__()
+        outputs = resnet50.EXPANSION * filters
+        self.shortcut = (
+            biased(inputs, outputs, stride=stride, relu=False) if projected else nn.Identity()
+        )
+        self.body = nn.Sequential(
+            biased(inputs, filters, stride=stride),
+            biased(filters, filters, kernel=3, rate=rate),
+            biased(filters, outputs, relu=False),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The sum of both ways."""
+        return functional.relu(self.shortcut(x) + self.body(x))
+
+
+class ResNet50(nn.Module):
+    """ResNet-50 without its classifier at output stride 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        before = 64
+        self.stem = nn.Sequential(biased(3, before, kernel=7, stride=2), nn.MaxPool2d(3, 2, 1))
+        self.stages = nn.ModuleList()
+        for (_, count, filters), (stride, rate) in zip(
+            resnet50.STAGES, resnet50.ATROUS[16], strict=True
+        ):
+            blocks = []
+            for block in range(count):
+                first = block == 0
+                blocks.append(Bottleneck(before, filters, stride if first else 1, rate, first))
+                before = resnet50.EXPANSION * filters
+            self.stages.append(nn.Sequential(*blocks))
+        self.channels = resnet50.EXPANSION * resnet50.STAGES[0][2], before
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features at strides 4 and 16."""
+        return _first_and_last(self.stages, self.stem(x))
+
+
+def biased(
+    inputs: int, filters: int, *, kernel: int = 1, stride: int = 1, rate: int = 1, relu: bool = True
+) -> nn.Sequential:
+    """Convolution with biases, batch normalisation, ReLU."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, filters, kernel, stride, kernel // 2 * rate, rate),
+        nn.BatchNorm2d(filters, eps=resnet50.EPSILON, momentum=0.1),
+    ]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+def _first_and_last(stages: nn.ModuleList, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    features = []
+    for stage in stages:
+        x = stage(x)
+        features.append(x)
+    return features[0], features[-1]
+
+
+class DeepLabV3Plus(nn.Module):
+    """As `monuseg.models.deeplabv3plus` at output stride 16, light encoder or ResNet-50."""
+
+    def __init__(self, params: DeepLabParams, classes: int) -> None:
+        super().__init__()
+        aspp = params.aspp_filters
+        self.encoder = Light(params) if params.encoder == "light" else ResNet50()
+        early, before = self.encoder.channels
         self.image = convolution(before, aspp, kernel=1)
         self.point = convolution(before, aspp, kernel=1)
         self.rates = nn.ModuleList(convolution(before, aspp, rate=rate) for rate in params.rates)
         self.projection = convolution(aspp * (2 + len(params.rates)), aspp, kernel=1)
-        self.low = convolution(width, params.low_level_filters, kernel=1)
+        self.low = convolution(early, params.low_level_filters, kernel=1)
         sizes = [
             aspp + params.low_level_filters,
             *[params.decoder_filters] * DECODER_CONVOLUTIONS,
@@ -140,16 +218,12 @@ class DeepLabV3Plus(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, 3, height, width) to (batch, classes, height, width) logits."""
-        x = self.stem(x)
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
+        early, x = self.encoder(x)
         mean = self.image(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
         branches = [mean, self.point(x), *(branch(x) for branch in self.rates)]
         x = self.projection(torch.cat(branches, 1))
-        x = functional.interpolate(x, size=features[0].shape[2:], mode="bilinear")
-        x = self.decoder(torch.cat([x, self.low(features[0])], 1))
+        x = functional.interpolate(x, size=early.shape[2:], mode="bilinear")
+        x = self.decoder(torch.cat([x, self.low(early)], 1))
         return functional.interpolate(
             self.logits(x), scale_factor=LOW_LEVEL_STRIDE, mode="bilinear"
         )

@@ -1,28 +1,50 @@
 """Ours against PyTorch on this processor: `python -m tests.benchmarks.ratios [--rounds 15]`.
 
 Both sides of a row take turns in one sitting, and the ratio is that of their medians, so that a
-machine that is busy for a while slows both. The table goes to docs/performance.md.
+machine that is busy for a while slows both. Beside the networks: AJI and PQ against a mask a
+nucleus, and `dvc repro` with nothing to do against `dvc status`, in a clone that is up to date.
+With --full-size the networks of preset `monuseg` too, a minute a round. The table goes to
+docs/performance.md.
 """
 
 import argparse
+import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
-import pandas as pd
+import numpy as np
 from tqdm import tqdm
 
 from stages.train.params import TrainParams
-from tests.benchmarks.sides import BATCH, NETWORKS
+from tests.benchmarks import sides
+from tests.benchmarks.sides import BATCH, NETWORKS, SIZES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- ratios: written by make bench -->", "<!-- end of ratios -->"
 PRECISIONS = ("float32", "mixed_bfloat16")
 WORKS = ("training", "forward")
+CPU, FULL = SIZES
+FEW = 3  # rounds of what takes many seconds
+SECONDS = "{:.3f} s".format
+HEADS = ["work", "network", "precision", "this project", "the other side", "speed, ours / theirs"]
+
+
+class Row(NamedTuple):
+    """A row of the table, under `HEADS`."""
+
+    work: str
+    network: str
+    precision: str
+    ours: str
+    theirs: str
+    ratio: str
 
 
 @contextmanager
@@ -30,7 +52,9 @@ def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """A side that is warm."""
     command = [sys.executable, "-m", "tests.benchmarks.sides", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as side:
+    # JAX would take most of a card's memory, and sides share it.
+    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as side:
         assert side.stdout is not None
         try:
             for line in side.stdout:
@@ -52,34 +76,51 @@ def seconds(side: "subprocess.Popen[str]") -> float:
     return float(side.stdout.readline())
 
 
-def paired(sides: list[tuple[str, ...]], rounds: int) -> list[float]:
+def paired(commands: list[tuple[str, ...]], rounds: int) -> list[float]:
     """The median seconds of each side, which take turns."""
     with ExitStack() as stack:
-        processes = [stack.enter_context(started(*side)) for side in sides]
+        processes = [stack.enter_context(started(*side)) for side in commands]
         times = [[seconds(process) for process in processes] for _ in range(rounds)]
     return [median(column) for column in zip(*times, strict=True)]
 
 
-def table(rounds: int) -> pd.DataFrame:
+def networks(rounds: int, size: str) -> Iterator[Row]:
     """A row for each kind of work, network and precision."""
-    rows = []
-    kinds = [(work, network, p) for work in WORKS for network in NETWORKS for p in PRECISIONS]
+    kinds = list(product(WORKS, NETWORKS, PRECISIONS))
     for work, network, precision in tqdm(kinds, disable=not sys.stderr.isatty()):
         ours, theirs = paired(
-            [("keras", work, network, precision), ("torch", work, network, precision)], rounds
+            [(side, work, network, precision, size) for side in ("keras", "torch")], rounds
         )
-        shown = (lambda s: f"{BATCH / s:.1f} tiles/s") if work == "training" else "{:.3f} s".format
-        rows.append(
-            {
-                "work": "training step, 8 x 256 px" if work == "training" else "image, 1008 px",
-                "network": network,
-                "precision": precision.removeprefix("mixed_"),
-                "this project": shown(ours),
-                "PyTorch": shown(theirs),
-                "speed, ours / PyTorch": f"{theirs / ours:.2f}",
-            }
+        shown = (lambda s: f"{BATCH['cpu'] / s:.1f} tiles/s") if work == "training" else SECONDS
+        what = "training step, 8 x 256 px" if work == "training" else "image, 1008 px"
+        yield Row(
+            f"{what}, full size" if size == FULL else what,
+            network,
+            precision.removeprefix("mixed_"),
+            shown(ours),
+            shown(theirs),
+            f"{theirs / ours:.2f}",
         )
-    return pd.DataFrame(rows)
+
+
+def scoring(rounds: int) -> Row:
+    """AJI and PQ against a mask a nucleus, the values of which are the same."""
+    assert np.allclose(sides.ours_scoring()(), sides.masks_scoring()(), rtol=1e-9)
+    ours, theirs = paired([("ours", "scoring"), ("masks", "scoring")], rounds)
+    nuclei = len(np.unique(sides.label_maps()[0])) - 1
+    what = f"AJI and PQ of {nuclei:,} nuclei, against a mask a nucleus"
+    return Row(what, "", "", SECONDS(ours), SECONDS(theirs), f"{theirs / ours:.0f}")
+
+
+def graph(rounds: int) -> Row | None:
+    """`dvc repro` with nothing to do against `dvc status`; None where there is something to do."""
+    status = [sys.executable, "-m", "dvc", "status", "--quiet"]
+    if subprocess.run(status, check=False).returncode:
+        print("no row of `dvc repro`: this clone is not up to date", file=sys.stderr)
+        return None
+    ours, theirs = paired([("repro", "graph"), ("status", "graph")], rounds)
+    what = "`dvc repro` with nothing to do, against `dvc status`"
+    return Row(what, "", "", SECONDS(ours), SECONDS(theirs), f"{theirs / ours:.2f}")
 
 
 def processor() -> str:
@@ -98,8 +139,14 @@ def main() -> None:
     """Print the table and put it into docs/performance.md."""
     command = argparse.ArgumentParser(description=__doc__)
     command.add_argument("--rounds", type=int, default=15)
-    made = table(command.parse_args().rounds)
-    cells = [list(made.columns), ["---"] * len(made.columns), *made.to_numpy().tolist()]
+    command.add_argument("--full-size", action="store_true", help="of preset `monuseg` too")
+    given = command.parse_args()
+    rows: list[Row | None] = [*networks(given.rounds, CPU), scoring(FEW)]
+    rows.append(graph(given.rounds))
+    if given.full_size:
+        rows.extend(networks(min(given.rounds, FEW), FULL))
+    made = [row for row in rows if row]
+    cells = [HEADS, ["---"] * len(HEADS), *made]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in cells)
     print(lines)
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)

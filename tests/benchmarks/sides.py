@@ -5,9 +5,13 @@ turns without sharing threads or memory.
 """
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,29 +20,66 @@ from monuseg.core.params import parse_yaml
 from monuseg.inference.params import PredictParams
 from monuseg.models.shared import backend
 from monuseg.models.shared.registry import architecture
+from monuseg.scoring.contingency import contingency
+from monuseg.scoring.instances import aji, panoptic
 from stages.train.params import TrainParams
+from tests.benchmarks import mask_by_mask
 from tools.preset import PRESETS
 
 CLASSES = 3
-BATCH, CROP = 8, 256
+BATCH = {"cpu": 8, "gpu": 16}  # by device, as the presets have it
+CROP = 256
+TORCH_DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 SIDE = 1008  # of a whole image: MoNuSeg's 1000, up to a multiple of 16
-PRESET = parse_yaml((PRESETS / "monuseg-cpu.yaml").read_text(encoding="utf-8"))
+SIZES = ("monuseg-cpu", "monuseg")  # presets, whose networks are taken
 NETWORKS = ("unet", "segnet", "deeplabv3plus")
+PITCH = 23  # pixels between nuclei to be scored: 1,849 in an image of 1000, as in the densest
+SCORED = 1000  # pixels, of an image whose nuclei are scored
+KEPT = 0.95  # of the nuclei
 WARM_UP = 2  # rounds that compile
 
 Round = Callable[[], object]
 
 
-def params_of(network: str) -> Any:
-    """The network's block of the preset for two CPU cores."""
-    return architecture(network).params.model_validate(PRESET[network])
+def params_of(network: str, size: str = SIZES[0]) -> Any:
+    """The network's block of a preset."""
+    preset = parse_yaml((PRESETS / f"{size}.yaml").read_text(encoding="utf-8"))
+    return architecture(network).params.model_validate(preset[network])
 
 
-def batch() -> tuple[np.ndarray, np.ndarray]:
-    """(8, 256, 256, 3) inputs and (8, 256, 256, 3) targets."""
+@dataclass(frozen=True)
+class Case:
+    """What a side of a network runs.
+
+    Attributes:
+        network: its name.
+        precision: a dtype policy of Keras; bfloat16 is autocast on the other side.
+        size: the preset whose network it is.
+        device: cpu, where ours is TensorFlow, or gpu, where it is JAX.
+        free: on a GPU, without `train.deterministic`.
+        compiled: of the other side, by torch.compile.
+    """
+
+    network: str
+    precision: str
+    size: str
+    device: str = "cpu"
+    free: bool = False
+    compiled: bool = False
+
+    @property
+    def update(self) -> dict[str, Any]:
+        """Ours of params.yaml's values that are others."""
+        gpu = {"backend": "jax", "device": "gpu", "deterministic": not self.free}
+        return {"precision": self.precision, **(gpu if self.device == "gpu" else {})}
+
+
+def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """(batch, 256, 256, 3) inputs and targets."""
     generator = np.random.default_rng(0)
-    inputs = generator.normal(size=(BATCH, CROP, CROP, 3)).astype(np.float32)
-    return inputs, (generator.random((BATCH, CROP, CROP, CLASSES)) < 0.3).astype(np.float32)
+    shape = (BATCH[case.device], CROP, CROP)
+    inputs = generator.normal(size=(*shape, 3)).astype(np.float32)
+    return inputs, (generator.random((*shape, CLASSES)) < 0.3).astype(np.float32)
 
 
 def image() -> np.ndarray:
@@ -46,39 +87,41 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(1, SIDE, SIDE, 3)).astype(np.float32)
 
 
-def keras_training(network: str, precision: str) -> Round:
+def keras_training(case: Case) -> Round:
     """A training step of ours."""
-    params = TrainParams.load().model_copy(
-        update={"precision": precision, "outputs": ["nucleus", "boundary", "distance"]}
-    )
+    outputs = {"outputs": ["nucleus", "boundary", "distance"]}
+    params = TrainParams.load().model_copy(update=case.update | outputs)
     runtime = backend.configure(params, seed=1)
     from stages.train.loop import compile_for_training
 
-    model = architecture(network).build(params_of(network), CLASSES)
-    compile_for_training(model, params, 0.003, jit_compile=runtime.jit_compile)
-    inputs, targets = batch()
-    return lambda: float(model.train_on_batch(inputs, targets))
+    model = architecture(case.network).build(params_of(case.network, case.size), CLASSES)
+    learner = compile_for_training(model, params, 0.003, jit_compile=runtime.jit_compile)
+    inputs, targets = batch(case)
+    return lambda: float(learner.train_on_batch(inputs, targets))
 
 
-def keras_forward(network: str, precision: str) -> Round:
+def keras_forward(case: Case) -> Round:
     """A forward pass of ours over a whole image."""
-    backend.configure(PredictParams.load().model_copy(update={"precision": precision}), seed=1)
-    model = architecture(network).build(params_of(network), CLASSES)
+    runtime = backend.configure(PredictParams.load().model_copy(update=case.update), seed=1)
+    model = architecture(case.network).build(params_of(case.network, case.size), CLASSES)
+    model.jit_compile = runtime.jit_compile
     inputs = image()
     return lambda: np.asarray(model.predict_on_batch(inputs)).sum()
 
 
-def torch_training(network: str, precision: str) -> Round:
+def torch_training(case: Case) -> Round:
     """A training step of PyTorch's: the same objective and optimizer."""
     import torch
     from torch.nn import functional
 
-    model, autocast = _torch(network, precision)
+    model, autocast = _torch(case)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), 0.003, weight_decay=1e-4)
-    inputs, targets = (_channels_first(array) for array in batch())
+    arrays = [_channels_first(array) for array in batch(case)]
 
     def step() -> float:
+        # To the device each time, as ours are.
+        inputs, targets = (array.to(TORCH_DEVICES[case.device]) for array in arrays)
         optimizer.zero_grad(set_to_none=True)
         with autocast():
             logits = model(inputs)
@@ -95,32 +138,35 @@ def torch_training(network: str, precision: str) -> Round:
     return step
 
 
-def torch_forward(network: str, precision: str) -> Round:
+def torch_forward(case: Case) -> Round:
     """A forward pass of PyTorch's over a whole image."""
     import torch
 
-    model, autocast = _torch(network, precision)
+    model, autocast = _torch(case)
     model.eval()
-    inputs = _channels_first(image())
+    array = _channels_first(image())
 
     def forward() -> float:
         with torch.inference_mode(), autocast():
-            return float(model(inputs).float().sum())
+            return float(model(array.to(TORCH_DEVICES[case.device])).float().cpu().sum())
 
     return forward
 
 
-def _torch(network: str, precision: str) -> tuple[Any, Callable[[], Any]]:
+def _torch(case: Case) -> tuple[Any, Callable[[], Any]]:
     import torch
 
     from tests.benchmarks import pytorch_networks
 
     torch.manual_seed(1)
     torch.set_num_threads(TrainParams.load().threads)
-    made = pytorch_networks.NETWORKS[network](params_of(network), CLASSES)
-    mixed = precision == "mixed_bfloat16"
-    return made.to(memory_format=torch.channels_last), lambda: torch.autocast(
-        "cpu", torch.bfloat16, enabled=mixed
+    device = TORCH_DEVICES[case.device]
+    made = pytorch_networks.NETWORKS[case.network](params_of(case.network, case.size), CLASSES)
+    made = made.to(device=device, memory_format=torch.channels_last)
+    mixed = case.precision == "mixed_bfloat16"
+    return (
+        torch.compile(made) if case.compiled else made,
+        lambda: torch.autocast(device, torch.bfloat16, enabled=mixed),
     )
 
 
@@ -131,23 +177,78 @@ def _channels_first(array: np.ndarray) -> Any:
     return torch.from_numpy(array).permute(0, 3, 1, 2)
 
 
-SIDES = {
+def label_maps() -> tuple[np.ndarray, np.ndarray]:
+    """Two label maps of (1000, 1000): nuclei as discs, and these moved, with a few lost."""
+    generator = np.random.default_rng(0)
+    truth, prediction = np.zeros((2, SCORED, SCORED), np.uint16)
+    rows, columns = np.mgrid[:PITCH, :PITCH] - PITCH // 2
+    at = range(0, SCORED - PITCH + 1, PITCH)
+    for label, (y, x) in enumerate(product(at, at), start=1):
+        for labels, moved in ((truth, (0, 0)), (prediction, generator.integers(-3, 4, 2))):
+            inside = np.hypot(rows - moved[0], columns - moved[1]) < generator.uniform(6, 10)
+            if labels is truth or generator.random() < KEPT:
+                labels[y : y + PITCH, x : x + PITCH][inside] = label
+    return truth, prediction
+
+
+def ours_scoring() -> Round:
+    """AJI and PQ of an image by the project."""
+    truth, prediction = label_maps()
+
+    def scored() -> tuple[float | None, float | None]:
+        table = contingency(truth, prediction)
+        return aji(table), panoptic(table).pq
+
+    return scored
+
+
+def masks_scoring() -> Round:
+    """The same by a mask of the whole image a nucleus."""
+    truth, prediction = label_maps()
+    return lambda: (mask_by_mask.aji(truth, prediction), mask_by_mask.pq(truth, prediction))
+
+
+def dvc(command: str) -> Round:
+    """A command of DVC in this clone."""
+    return lambda: subprocess.run(
+        [sys.executable, "-m", "dvc", command], check=True, capture_output=True
+    )
+
+
+NETWORK_SIDES = {
     ("keras", "training"): keras_training,
     ("keras", "forward"): keras_forward,
     ("torch", "training"): torch_training,
     ("torch", "forward"): torch_forward,
+}
+OTHER_SIDES = {
+    ("ours", "scoring"): ours_scoring,
+    ("masks", "scoring"): masks_scoring,
+    ("repro", "graph"): partial(dvc, "repro"),
+    ("status", "graph"): partial(dvc, "status"),
 }
 
 
 def main() -> None:
     """Warm up, say so, then time a round for each line."""
     command = argparse.ArgumentParser(description=__doc__)
-    command.add_argument("framework", choices=["keras", "torch"])
-    command.add_argument("work", choices=["training", "forward"])
-    command.add_argument("network", choices=NETWORKS)
-    command.add_argument("precision", choices=["float32", "mixed_bfloat16"])
+    command.add_argument("side", choices=sorted({side for side, _ in NETWORK_SIDES | OTHER_SIDES}))
+    command.add_argument("work", choices=sorted({work for _, work in NETWORK_SIDES | OTHER_SIDES}))
+    command.add_argument("network", choices=NETWORKS, nargs="?", default=NETWORKS[0])
+    command.add_argument(
+        "precision", choices=["float32", "mixed_bfloat16"], nargs="?", default="float32"
+    )
+    command.add_argument("size", choices=SIZES, nargs="?", default=SIZES[0])
+    command.add_argument("--device", choices=list(BATCH), default="cpu")
+    command.add_argument("--free", action="store_true", help="not deterministic, on a GPU")
+    command.add_argument("--compiled", action="store_true", help="by torch.compile")
     given = command.parse_args()
-    one_round = SIDES[given.framework, given.work](given.network, given.precision)
+    if make := OTHER_SIDES.get((given.side, given.work)):
+        one_round = make()
+    else:
+        made_of = (given.network, given.precision, given.size, given.device)
+        case = Case(*made_of, free=given.free, compiled=given.compiled)
+        one_round = NETWORK_SIDES[given.side, given.work](case)
     for _ in range(WARM_UP):
         one_round()
     print("ready", flush=True)
