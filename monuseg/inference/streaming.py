@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
+import cv2
 import numpy as np
 
 from monuseg.core.files import naming
@@ -24,6 +25,7 @@ Wanted = Callable[[Region], bool]
 # The number of a scale and the place of a window.
 Key = tuple[int, Place]
 
+OPENCV = int(cv2.__version__.partition(".")[0])
 STRIP = 256  # rows of the image that are put together at a time
 MEMORY = 256 << 20  # bytes of windows' answers; what is more lies in a file
 
@@ -126,10 +128,20 @@ class Stream:
         for y in range(top, bottom, STRIP):
             strip = Region(y, min(y + STRIP, bottom), left, right)
             scales = [layer.back(strip, n, answers) for n, layer in enumerate(self._layers)]
-            made[y - top : strip.bottom - top] = sum(scales[1:], scales[0]) / np.float32(
-                len(scales)
-            )
+            mean = sum(scales[1:], scales[0])
+            if len(scales) > 1:
+                mean /= np.float32(len(scales))
+            made[y - top : strip.bottom - top] = _halves(mean)
         return made
+
+
+def _halves(values: Floats) -> Probabilities:
+    """Single to half precision, finite values to the nearest; twenty times as fast as by NumPy."""
+    if OPENCV < 5:  # it has no such type
+        return values.astype(np.float16)
+    plane = values.reshape(len(values), -1)
+    made = np.asarray(cv2.add(plane, 0.0, dtype=cv2.CV_16F), np.float16)
+    return made.reshape(values.shape)
 
 
 class _Layer:

@@ -1,8 +1,8 @@
 """From the maps that a network predicts to individual nuclei."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self, get_args
+from typing import Literal, Self, TypeVar, get_args
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from monuseg.formats.predictions import BOUNDARY, DISTANCE, NUCLEUS
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+Value = TypeVar("Value", bound=np.generic)
 
 # What shows where one nucleus ends and the next begins: the shape of the mask, or an output that
 # the network learned for it. Each is named after the class that it needs; "shape" needs none.
@@ -110,40 +111,167 @@ def nuclei_from_predictions(
     settings = settings.at(scale)
     maps = {name: predictions[..., channel] for channel, name in enumerate(classes)}
     mask = filled(above(maps[NUCLEUS], settings.threshold), max(1, round(LARGEST_HOLE / scale**2)))
-    mask = without_small(mask, settings.min_area)
-    hills = _hills(mask, maps, settings.separation)
-    if settings.smoothing:
-        hills = ndimage.gaussian_filter(hills, settings.smoothing)
-    hills = np.where(mask, hills, np.float32(0))
+    pixels = _Pixels.of(mask, settings.min_area)
+    heights = _heights(pixels, maps, settings)
     if settings.separation == "shape":
-        markers = _peaks(hills, mask, settings.min_distance)
+        markers = _peaks(heights, pixels, settings.min_distance)
     else:
-        markers = _summits(hills, mask, settings.marker_threshold)
-    labels = _large_enough(_flooded(hills, markers, mask), settings.min_area)
-    return certain(labels, maps[NUCLEUS], settings.min_probability)
+        markers = _summits(heights, pixels, settings.marker_threshold)
+    found = _large_enough(_flooded(heights, markers, pixels), settings.min_area)
+    if settings.min_probability:
+        probability = pixels.at(maps[NUCLEUS])
+        found = _only(found, _certain(found, probability, settings.min_probability))
+    return pixels.image(found)
 
 
-def _flooded(hills: Floats, markers: npt.NDArray[np.int32], mask: Mask) -> npt.NDArray[np.int32]:
+@dataclass(frozen=True)
+class _Pixels:
+    """The pixels of a mask, row by row: a few of the image, and all that is worked on.
+
+    Attributes:
+        shape: of the image.
+        places: (n,) their flat indices.
+        objects: (n,) the connected object that each is in, from 1, perhaps with gaps.
+    """
+
+    shape: tuple[int, int]
+    places: npt.NDArray[np.int64]
+    objects: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, mask: Mask, min_area: int) -> Self:
+        """The pixels of the objects of at least `min_area`."""
+        objects, _ = ndimage.label(mask, EDGES)
+        places = np.flatnonzero(mask)
+        own = objects.ravel()[places]
+        large = (np.bincount(own) >= min_area)[own]
+        height, width = mask.shape
+        return cls((height, width), places[large], own[large])
+
+    def at(self, image: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """(n,) values of an image, (height, width)."""
+        return np.asarray(image.reshape(-1)[self.places])
+
+    def image(self, values: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """(height, width) of (n,) values; 0 elsewhere."""
+        made = np.zeros(self.shape, values.dtype)
+        made.ravel()[self.places] = values
+        return made
+
+
+def _flooded(
+    heights: Floats, markers: npt.NDArray[np.int32], pixels: _Pixels
+) -> npt.NDArray[np.int32]:
     """The watershed from markers, which does not depend on what other objects there are.
+
+    So an object with one marker is that marker's, and only others are flooded.
+
+    Args:
+        heights: (n,) of the pixels.
+        markers: (n,) the number of the marker that each is in; 0 is none.
+        pixels: of the objects.
+
+    Returns:
+        (n,) the number of the marker whose water reaches each pixel first; 0 where there is none.
+    """
+    of = pixels.objects
+    marked = np.flatnonzero(markers)
+    owner, number = of[marked], markers[marked]
+    one = np.zeros(of.max(initial=0) + 1, np.int32)
+    one[owner] = number
+    several = np.zeros(len(one), bool)
+    several[owner[number != one[owner]]] = True
+    labels = one[of]
+    shared = np.flatnonzero(several[of])
+    for part, places, shape in _canvases(pixels.places[shared], of[shared], pixels.shape):
+        here = shared[part]
+        labels[here] = _watershed(heights[here], markers[here], places, shape)
+    return labels
+
+
+def _canvases(
+    places: npt.NDArray[np.int64], objects: npt.NDArray[np.int32], shape: tuple[int, int]
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], tuple[int, int]]]:
+    """Objects, cut out and laid out one below the other, those of about one width together.
+
+    Args:
+        places: (n,) flat indices of their pixels in an image, in ascending order.
+        objects: (n,) the object of each.
+        shape: of the image.
+
+    Yields:
+        Of each canvas which of the n pixels it has, their flat indices there, also in ascending
+        order within an object, and its shape.
+    """
+    if not len(places):
+        return
+    rows, columns = np.divmod(places, shape[1])
+    _, number = np.unique(objects, return_inverse=True)
+    count = number.max() + 1
+    top, left = np.full(count, shape[0]), np.full(count, shape[1])
+    bottom, right = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    np.minimum.at(top, number, rows)
+    np.minimum.at(left, number, columns)
+    np.maximum.at(bottom, number, rows + 1)
+    np.maximum.at(right, number, columns + 1)
+    kind = np.frexp(right - left)[1]
+    widths = 1 << kind.astype(np.int64)
+    lengths = bottom - top + 1  # a row of background between two
+    if (widths * lengths).sum() > shape[0] * shape[1]:  # they lie around each other
+        yield np.arange(len(places)), places, shape
+        return
+    for width in np.unique(widths).tolist():
+        chosen = widths == width
+        start = np.cumsum(np.where(chosen, lengths, 0)) - lengths
+        part = np.flatnonzero(chosen[number])
+        own = number[part]
+        there = (rows[part] - top[own] + start[own]) * width + columns[part] - left[own]
+        yield part, there, (int(lengths[chosen].sum()), width)
+
+
+def _watershed(
+    heights: Floats,
+    markers: npt.NDArray[np.int32],
+    places: npt.NDArray[np.int64],
+    shape: tuple[int, int],
+) -> npt.NDArray[np.int32]:
+    """The watershed of pixels at places of a canvas.
 
     Of marker pixels of one height, scikit-image floods first which its heap happens to have on top,
     and that depends on all others. Here it is the first in the image: heights differ by less than
     those of any two pixels that differ, which are of single precision.
     """
-    levels = -hills.astype(np.float64)
-    places = np.flatnonzero(markers)
-    levels.ravel()[places] *= 1 + np.arange(len(places), 0, -1) * 2.0**-50
-    return np.asarray(watershed(levels, markers, mask=mask))
+    mask, basins = np.zeros(shape, bool), np.zeros(shape, np.int32)
+    mask.ravel()[places] = True
+    basins.ravel()[places] = markers
+    # From the inside of a marker no water flows. The heap need not hold it.
+    still = (basins > 0) | ~mask
+    inner = cv2.erode(still.view(np.uint8), EDGES.astype(np.uint8)).view(bool) & (basins > 0)
+    levels = np.zeros(shape)
+    levels.ravel()[places] = -heights.astype(np.float64)
+    rim = np.flatnonzero((basins > 0) & ~inner)
+    levels.ravel()[rim] *= 1 + np.arange(len(rim), 0, -1) * 2.0**-50
+    flooded = watershed(levels, np.where(inner, 0, basins), mask=mask & ~inner)
+    return np.where(inner, basins, flooded).ravel()[places]
 
 
 def filled(mask: Mask, largest: int = LARGEST_HOLE) -> Mask:
     """Close holes of up to `largest` pixels, except those that touch the border."""
     background, _ = ndimage.label(~mask, EDGES_AND_CORNERS)
-    hole = np.bincount(background.ravel()) <= largest
+    sizes = np.bincount(background.ravel())
+    hole = sizes <= largest
     hole[0] = False  # 0 is the mask itself
     for edge in (background[0], background[-1], background[:, 0], background[:, -1]):
         hole[edge] = False
-    return np.asarray(mask | hole[background])
+    sizes[0] = 0
+    # Nearly all of the background is one part, which need not be looked up.
+    largest_part = int(sizes.argmax())
+    places = np.flatnonzero((background != largest_part) & ~mask)
+    closed = mask.copy()
+    closed.ravel()[places] = hole[background.ravel()[places]]
+    if hole[largest_part]:
+        closed |= background == largest_part
+    return closed
 
 
 def without_small(mask: Mask, min_area: int) -> Mask:
@@ -174,31 +302,59 @@ def certain(
         return labels
     places = np.flatnonzero(labels)
     of = labels.ravel()[places]
-    total = np.bincount(of, probability.ravel()[places].astype(np.float64), minlength=1)
-    return _only(labels, total >= min_probability * np.bincount(of, minlength=1))
+    return _only(labels, _certain(of, probability.ravel()[places], min_probability))
 
 
-def _hills(mask: Mask, maps: dict[str, npt.NDArray[np.floating]], separation: Separation) -> Floats:
-    """A map that is high in the middle of each nucleus and low between neighbours."""
-    if separation == "shape":
-        return _distance_to_background(mask)
+def _certain(
+    of: npt.NDArray[np.integer], probability: npt.NDArray[np.floating], min_probability: float
+) -> Mask:
+    """Which nuclei, (1 + largest label,), have a high mean probability, from their pixels."""
+    total = np.bincount(of, probability.astype(np.float64), minlength=1)
+    return np.asarray(total >= min_probability * np.bincount(of, minlength=1))
+
+
+def _heights(
+    pixels: _Pixels, maps: dict[str, npt.NDArray[np.floating]], settings: NucleiSettings
+) -> Floats:
+    """Of each pixel the height of a map that is high in the middle of a nucleus, low between."""
+    if settings.separation == "shape":
+        hills = _distance_to_background(pixels.image(np.ones(len(pixels.places), bool)))
+    elif not settings.smoothing:
+        names = [NUCLEUS, BOUNDARY, DISTANCE]
+        return _learned(
+            {name: pixels.at(maps[name]) for name in names if name in maps}, settings.separation
+        )
+    else:
+        hills = _learned(maps, settings.separation)
+    if settings.smoothing:
+        hills = ndimage.gaussian_filter(hills, settings.smoothing)
+    return pixels.at(hills)
+
+
+def _learned(maps: dict[str, npt.NDArray[np.floating]], separation: Separation) -> Floats:
+    """The heights that a network learned."""
     if separation == DISTANCE:
         return np.asarray(maps[DISTANCE], np.float32)
     # Certainly a nucleus and certainly not near its edge.
     return np.asarray(maps[NUCLEUS], np.float32) * (1 - np.asarray(maps[BOUNDARY], np.float32))
 
 
-def _summits(hills: Floats, mask: Mask, threshold: float) -> npt.NDArray[np.int32]:
-    """Number the connected parts of the mask that reach a threshold.
+def _summits(heights: Floats, pixels: _Pixels, threshold: float) -> npt.NDArray[np.int32]:
+    """Number the connected parts of the objects that reach a threshold.
 
     An object of which no pixel reaches it becomes a marker as a whole.
+
+    Returns:
+        (n,) the number of each pixel's marker; 0 is none.
     """
-    markers, count = ndimage.label(mask & (hills >= np.float32(threshold)), EDGES)
-    objects, _ = ndimage.label(mask, EDGES)
-    marked = np.zeros(objects.max() + 1, bool)
-    marked[objects[markers > 0]] = True
-    rest = np.where(marked[objects], 0, objects)
-    return np.asarray(np.where(rest > 0, rest + count, markers), np.int32)
+    high = heights >= np.float32(threshold)
+    parts, count = ndimage.label(pixels.image(high), EDGES)
+    markers = np.asarray(pixels.at(parts), np.int32)
+    marked = np.zeros(pixels.objects.max(initial=0) + 1, bool)
+    marked[pixels.objects[high]] = True
+    rest = ~marked[pixels.objects]
+    markers[rest] = pixels.objects[rest] + count
+    return markers
 
 
 def _distance_to_background(mask: Mask) -> Floats:
@@ -217,16 +373,21 @@ def _distance_to_background(mask: Mask) -> Floats:
     return distance
 
 
-def _peaks(height: Floats, mask: Mask, min_distance: int) -> npt.NDArray[np.int32]:
+def _peaks(heights: Floats, pixels: _Pixels, min_distance: int) -> npt.NDArray[np.int32]:
     """One numbered pixel per nucleus: peaks with nothing higher of their object in `min_distance`.
 
     Of equal peaks that close to each other, the first stays. What other objects are nearby does not
     matter.
+
+    Returns:
+        (n,) the number of each pixel's marker; 0 is none.
     """
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * min_distance + 1,) * 2)
-    objects, _ = ndimage.label(mask, EDGES)
-    peaks = np.zeros(mask.shape, bool)
+    height, objects = pixels.image(heights), pixels.image(pixels.objects)
+    peaks = np.zeros(pixels.shape, bool)
     for number, box in enumerate(ndimage.find_objects(objects), start=1):
+        if box is None:  # it was too small
+            continue
         own = objects[box] == number
         alone = np.where(own, height[box], np.float32(0))
         peaks[box] |= own & (alone >= cv2.dilate(alone, disc))
@@ -234,9 +395,9 @@ def _peaks(height: Floats, mask: Mask, min_distance: int) -> npt.NDArray[np.int3
     order = np.argsort(-height[rows, columns], kind="stable")
     rows, columns = rows[order], columns[order]
     kept = _spaced(np.column_stack([rows, columns]), objects[rows, columns], min_distance)
-    markers = np.zeros(mask.shape, np.int32)
+    markers = np.zeros(pixels.shape, np.int32)
     markers[rows[kept], columns[kept]] = np.arange(1, kept.sum() + 1)
-    return markers
+    return pixels.at(markers)
 
 
 def _spaced(
@@ -257,7 +418,7 @@ def _spaced(
 
 def _large_enough(labels: npt.NDArray[np.integer], min_area: int) -> Labels:
     """Keep labels of at least `min_area` pixels, renumbered 1..n in the same order."""
-    return _only(labels, np.bincount(labels.ravel()) >= max(1, min_area))
+    return _only(labels, np.bincount(labels.ravel(), minlength=1) >= max(1, min_area))
 
 
 def _only(labels: npt.NDArray[np.integer], kept: Mask) -> Labels:

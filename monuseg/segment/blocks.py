@@ -237,13 +237,16 @@ def _own(
     owners = blocks.owners(boxes)
     lost = decided[owners] & _over(boxes, core) & ~_cut(boxes, seen, blocks)
     own = (owners == number) | lost
-    kept = np.where(np.append(False, own), np.arange(len(own) + 1, dtype=labels.dtype), 0)[labels]
+    kept = labels.copy()
+    for place in np.flatnonzero(~own).tolist():
+        part = kept[found[place]]
+        part[part == place + 1] = 0
     claimed, areas = _claimed(before, seen)
     if len(areas):
         for place in np.flatnonzero(own).tolist():
             box = found[place]
             _yield(kept[box], place + 1, claimed[box], areas, min_area)
-    return np.asarray(kept)
+    return kept
 
 
 def _yield(
@@ -312,7 +315,8 @@ def _measured(
     of = labels[part].ravel()[inside]
     pixels = read(top + seen.top, left + seen.left, bottom - top, right - left)
     colours = pixels.reshape(-1, 3)[inside]
-    density = HAEMATOXYLIN[colours, [0, 1, 2]].sum(axis=1)
+    red, green, blue = (HAEMATOXYLIN[:, channel][colours[:, channel]] for channel in range(3))
+    density = red + green + blue
     areas = np.bincount(of)
 
     def mean(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -125,6 +125,20 @@ def test_what_a_part_tells_holds_pixel_by_pixel() -> None:
     np.testing.assert_array_equal(normalise(image)[20:50, 30:70], normalise(image[20:50, 30:70]))
 
 
+def test_each_pixel_is_rounded_as_double_precision_says() -> None:
+    states = np.arange(0, 256, 5, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(states, states, states), axis=-1).reshape(1, -1, 3)
+    generator = np.random.default_rng(0)
+    for _ in range(10):
+        stains = generator.uniform(0, 1, (2, 3))
+        stains /= np.linalg.norm(stains, axis=1, keepdims=True)
+        white, gain = generator.uniform(200, 255, 3), generator.uniform(*GAIN, 2)
+        mixing = np.linalg.pinv(stains) * gain @ REFERENCE_STAINS
+        density = np.maximum(np.log1p(white) - np.log1p(colours.astype(np.float64)), 0)
+        expected = np.clip(np.rint(256 * np.exp(-density @ mixing) - 1), 0, 255)
+        np.testing.assert_array_equal(Normalisation(white, stains, gain)(colours), expected)
+
+
 def test_hardly_any_stain_is_not_blown_up() -> None:
     """A pale image's haematoxylin would need 15 times its amount to look like the reference's."""
     normalise = fitted(stained(REFERENCE_STAINS, strength=0.35))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from monuseg.formats.images import RGB
+from monuseg.inference import streaming
 from monuseg.inference.params import PredictParams
 from monuseg.inference.sliding_window import Region
 from monuseg.inference.streaming import Read, Stream
@@ -51,6 +52,24 @@ def parts(height: int, width: int, side: int, halo: int) -> list[Region]:
         for y in range(0, height, side)
         for x in range(0, width, side)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("opencv", [4, streaming.OPENCV])
+@pytest.mark.parametrize("classes", [1, 3, 6])
+def test_probabilities_are_rounded_to_the_nearest_half(
+    monkeypatch: pytest.MonkeyPatch, opencv: int, classes: int
+) -> None:
+    monkeypatch.setattr(streaming, "OPENCV", opencv)
+    generator = np.random.default_rng(0)
+    answer = generator.random((1, 64, 64, classes), np.float32)
+    answer[:, 16:32] *= np.float32(2.0) ** -generator.integers(1, 30, (16, 64, classes))
+    answer[:, 32:48] = answer[:, 32:48].astype(np.float16) + np.float32(2.0**-13)  # ties
+    answer[:, 48] = (1, *[0] * (classes - 1))
+    image = np.zeros((64, 64, 3), np.uint8)
+    stream = Stream(lambda _: answer, reader(image), 64, 64, PARAMS, divisor=16)
+    (found,) = stream.regions([Region(0, 64, 0, 64)])
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, answer[0].astype(np.float16))
 
 
 @pytest.mark.parametrize("memory", [0, 100_000, 1 << 28])

@@ -12,6 +12,7 @@ from skimage.measure import regionprops
 from monuseg.core.errors import PipelineError
 from monuseg.segment.objects import Objects
 from monuseg.segment.outputs import tables
+from monuseg.segment.outputs.sheets import numbered
 from monuseg.segment.outputs.tables import measured, write_csv, write_parquet
 from tests.monuseg.segment.outputs.made import (
     blobs,
@@ -62,6 +63,16 @@ def test_csv_holds_all_nuclei_in_pixels_and_micrometres(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[shape], whole[shape], atol=5.1e-5)
     np.testing.assert_allclose(found["x_um"], found["x"] / 2, atol=1e-4)
     np.testing.assert_allclose(found["area_um2"], found["area"] / 4)
+
+
+def test_csv_is_as_pandas_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "slide.csv"
+    write_csv(in_blocks(LABELS), target(LABELS, 0.25), path, solidity=True)
+    parts = [
+        measured(part, first, 0.25, solidity=True) for first, part in numbered(in_blocks(LABELS))
+    ]
+    expected = pd.concat(parts).to_csv(index=False, lineterminator="\n", float_format="%.4f")
+    assert path.read_text(encoding="utf-8") == expected
 
 
 def test_without_a_resolution_there_are_no_micrometres(tmp_path: Path) -> None:
