@@ -35,7 +35,8 @@ def main() -> None:
         add_arguments(command)
         command.set_defaults(main=work)
     arguments = made.parse_args()
-    run(arguments.main, arguments)
+    # `segment` reads nothing of a project, and writes where the user is.
+    run(arguments.main, arguments, in_project=arguments.main is not _segment)
 
 
 # What the commands do is imported when they run: `--help` is not to wait for it.

@@ -52,7 +52,12 @@ def _absolute(value: Any) -> Any:
     return value.absolute() if isinstance(value, Path) else value
 
 
-def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
+def run(
+    main: Callable[[argparse.Namespace], None],
+    arguments: argparse.Namespace,
+    *,
+    in_project: bool = True,
+) -> None:
     """Call `main(arguments)`; turn errors that a user can mend into one line and exit status 1.
 
     A stage has its turn (see `monuseg.core.turn`) and ends with the dvc that started it; SIGINT,
@@ -65,13 +70,16 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
         main: the command's work.
         arguments: parsed by a parser from `parser`. `--debug`, or a non-empty MONUSEG_DEBUG in
             the environment (the way to reach a stage that DVC starts), lets the traceback out.
+        in_project: False for a command that no project has a part in: the current folder stays, and
+            may be in another clone than the code.
     """
     debug = arguments.debug or bool(os.environ.get(DEBUG_VARIABLE))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: names of any script
     try:
         vars(arguments).update({name: _absolute(value) for name, value in vars(arguments).items()})
-        enter_project()
+        if in_project:
+            enter_project()
         with supervised(), turn_of(stage_of(arguments)):
             main(arguments)
     except Interrupted as end:

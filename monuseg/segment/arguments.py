@@ -9,6 +9,7 @@ from monuseg.segment.options import (
     BACKENDS,
     EVERYWHERE,
     FORMATS,
+    REGION,
     VIEWS,
     ExportFormat,
     pretrained,
@@ -37,7 +38,10 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
         "images", nargs="*", type=Path, metavar="image", help="a file, or a folder of images"
     )
     command.add_argument(
-        "--slides", type=Path, metavar="CSV", help="a list: column path, perhaps um_per_pixel"
+        "--slides",
+        type=Path,
+        metavar="CSV",
+        help="a list: column path, perhaps um_per_pixel and region",
     )
     command.add_argument(
         "--output", type=Path, default=Path("nuclei"), help="folder to write to (nuclei)"
@@ -70,6 +74,13 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
         type=lambda text: text if text in (AUTO, EVERYWHERE) else Path(text),
         default=AUTO,
         help="where to look: auto, none (everywhere), or a GeoJSON file of regions (auto)",
+    )
+    command.add_argument(
+        REGION,
+        type=Path,
+        metavar="GEOJSON",
+        help="polygons that were drawn on the one image, as QuPath exports them: within the tissue "
+        "of --tissue, nuclei whose centroid is in one of them are reported, and no others",
     )
     command.add_argument(
         "--simplify",

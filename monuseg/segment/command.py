@@ -29,7 +29,9 @@ from monuseg.segment.models import (
     predict_params,
     views_for,
 )
+from monuseg.segment.options import REGION
 from monuseg.segment.outputs.writing import RECORD, formats_of
+from monuseg.segment.region import DrawnRegions
 from monuseg.segment.resolution_check import size_remark
 from monuseg.segment.search import identity_of
 from monuseg.segment.slide import SQUARE, Choices, segment_slide
@@ -78,6 +80,8 @@ def main(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.simplify < math.inf:
         raise PipelineError(f"--simplify {arguments.simplify:g}: not a number of pixels from 0")
     identity_of(str(arguments.tissue))  # raises before anything is computed
+    if arguments.region is not None:
+        DrawnRegions.read(arguments.region, REGION)
     choices = Choices(
         formats_of(arguments.write),
         arguments.simplify,
@@ -86,8 +90,14 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.views,
         not arguments.whole,
         arguments.scene,
+        None if arguments.region is None else str(arguments.region),
     )
     found = inputs_of(arguments.images, arguments.slides, arguments.output)
+    if arguments.region is not None and len(found) > 1:
+        raise PipelineError(
+            f"{REGION} {arguments.region}: regions of one slide, but {len(found)} images are "
+            "given; name one, or give each its own in the column `region` of a list (--slides)"
+        )
     shard = shard_of_array(len(found)) if arguments.shard is None else arguments.shard
     inputs = share(found, shard)
     named = find(str(arguments.model))
@@ -164,6 +174,8 @@ def _segmented(
     """Write the nuclei of one image, unless they cannot be found."""
     outcome = _row(one, output)
     given = one.um_per_pixel if choices.um_per_pixel is None else choices.um_per_pixel
+    if choices.region is None and one.region is not None:
+        choices = replace(choices, region=str(one.region))
     try:
         slide = open_slide(
             one.path,
@@ -216,7 +228,13 @@ def _segmented(
     for said in remarks:
         tell(f"{one.path}: {said}")
     found = f"{written.nuclei} nuclei at {um_per_pixel:.3g} um per pixel ({outcome.source})"
-    print(one_line(f"{one.path}: {found}, {views} view{'s' * (views > 1)}"), flush=True)
+    found = f"{found}, {views} view{'s' * (views > 1)}"
+    if written.earlier:
+        found = (
+            "nothing computed: results of the same image, weights, settings and version stand, "
+            f"beside {one.place}{RECORD}: {found}"
+        )
+    print(one_line(f"{one.path}: {found}"), flush=True)
     outcome = replace(
         outcome,
         nuclei=written.nuclei,

@@ -14,7 +14,9 @@ from monuseg.readers.slides import SUFFIXES
 from monuseg.segment.outputs.writing import SUFFIXES as OF_RESULTS
 
 SHOWN = 5  # names of skipped files
-PATH, UM_PER_PIXEL = "path", "um_per_pixel"  # columns of a list of slides
+PATH, UM_PER_PIXEL, REGION = "path", "um_per_pixel", "region"  # columns of a list of slides
+
+Stated = tuple[float | None, Path | None]  # of an image in a list: um_per_pixel and region
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,13 @@ class Input:
         path: of the file.
         place: path of its results without suffix.
         um_per_pixel: as a list of slides states it, or None.
+        region: file of drawn regions, as a list of slides names it, or None.
     """
 
     path: Path
     place: Path
     um_per_pixel: float | None = None
+    region: Path | None = None
 
 
 def inputs_of(named: Sequence[Path], listed: Path | None, output: Path) -> list[Input]:
@@ -40,16 +44,17 @@ def inputs_of(named: Sequence[Path], listed: Path | None, output: Path) -> list[
 
     Args:
         named: files and folders.
-        listed: a CSV file with a column `path`, relative to the file, and perhaps `um_per_pixel`.
+        listed: a CSV file with a column `path`, relative to the file, and perhaps `um_per_pixel`
+            and `region`, a path too.
         output: the folder of the results.
 
     Raises:
         PipelineError: there is no image, a folder has none, a result would replace an image, or the
             list is not as it should be.
     """
-    stated: dict[Path, float | None] = {}
+    stated: dict[Path, Stated] = {}
     for path in named:
-        stated |= dict.fromkeys(_images_in(path) if path.is_dir() else [path])
+        stated |= dict.fromkeys(_images_in(path) if path.is_dir() else [path], (None, None))
     if listed is not None:
         stated |= _listed(listed)
     if not stated:
@@ -64,7 +69,7 @@ def inputs_of(named: Sequence[Path], listed: Path | None, output: Path) -> list[
                     f"{result} is among the images, but the result of {path} would replace it; "
                     "give another --output"
                 )
-    return [Input(path, output / names[path], value) for path, value in stated.items()]
+    return [Input(path, output / names[path], *values) for path, values in stated.items()]
 
 
 def share(inputs: Sequence[Input], shard: str | None) -> list[Input]:
@@ -144,8 +149,8 @@ def _by_name(paths: Sequence[Path], kind: Callable[[Path], str]) -> dict[str, li
     return groups
 
 
-def _listed(file: Path) -> dict[Path, float | None]:
-    stated: dict[Path, float | None] = {}
+def _listed(file: Path) -> dict[Path, Stated]:
+    stated: dict[Path, Stated] = {}
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             rows = csv.DictReader(text, skipinitialspace=True)
@@ -155,7 +160,8 @@ def _listed(file: Path) -> dict[Path, float | None]:
                 value = _stated(row.get(UM_PER_PIXEL), f"{file}, line {rows.line_num}")
                 if not row[PATH]:
                     raise PipelineError(f"{file}, line {rows.line_num}: no path; name the slide")
-                stated[file.parent / row[PATH]] = value
+                region = (row.get(REGION) or "").strip()
+                stated[file.parent / row[PATH]] = value, file.parent / region if region else None
     except FileNotFoundError as error:
         raise PipelineError(f"--slides {file}: no such file; correct the path") from error
     except (ValueError, csv.Error) as error:

@@ -22,6 +22,7 @@ FEW_PIXELS = 4_000_000
 FORMATS = ("labels", "csv", "parquet", "geojson", "overlay", "tissue")
 # Where to look for nuclei, besides a file of regions.
 AUTO, EVERYWHERE = "auto", "none"
+REGION = "--region"
 
 ExportFormat = Literal["onnx", "savedmodel", "keras"]
 

@@ -1,6 +1,5 @@
 """Where on a slide nuclei are looked for: on its tissue, in given regions, or everywhere."""
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,14 +11,15 @@ import numpy.typing as npt
 
 from monuseg.core.errors import PipelineError
 from monuseg.inference.sliding_window import Region
-from monuseg.readers import geojson
 from monuseg.readers.slides import Slide
 from monuseg.segment.objects import Mask
 from monuseg.segment.options import AUTO, EVERYWHERE, FEW_PIXELS
+from monuseg.segment.region import DrawnRegions
 from monuseg.segment.tissue import tissue_mask
 
 OVERVIEW = 8.0  # micrometres per pixel
 GRID_SIDE = 2048  # least of the grid that given regions are drawn on, in pixels
+TISSUE = "--tissue"
 
 
 @dataclass(frozen=True)
@@ -63,54 +63,89 @@ def identity_of(choice: str) -> str:
     """What tells a choice of `search_area` from others: of a file what is in it.
 
     Raises:
-        PipelineError: the file cannot be read.
+        PipelineError: as `DrawnRegions.read`.
     """
     if choice in (AUTO, EVERYWHERE):
         return choice
-    return hashlib.sha256(_content(Path(choice))).hexdigest()
+    return DrawnRegions.read(Path(choice), TISSUE).identity
 
 
-def search_area(slide: Slide, um_per_pixel: float, choice: str) -> SearchArea:
+def search_area(
+    slide: Slide, um_per_pixel: float, choice: str, origin: tuple[int, int] = (0, 0)
+) -> SearchArea:
     """Where to look for nuclei on a slide.
 
     Args:
         slide: opened.
         um_per_pixel: its micrometres per pixel.
         choice: `AUTO`, `EVERYWHERE`, or the path of a GeoJSON file of regions.
+        origin: the pixel (x, y) that the file counts from.
 
     Raises:
-        PipelineError: the file cannot be read, or has no region on the slide.
+        PipelineError: as `DrawnRegions.read`; or there is no region on the slide.
     """
     size = (slide.height, slide.width)
     if choice == EVERYWHERE or (choice == AUTO and math.prod(size) <= FEW_PIXELS):
         return SearchArea(np.ones((1, 1), bool), (float(slide.height), float(slide.width)))
-    side = max(1, round(max(size) * um_per_pixel / OVERVIEW))
     if choice == AUTO:
-        overview, scale = slide.overview(side=side)
+        overview, scale = slide.overview(side=_side(slide, um_per_pixel))
         return SearchArea(tissue_mask(overview, um_per_pixel * scale), (scale, scale))
-    scale = max(size) / min(max(size), max(side, GRID_SIDE))
+    return _drawn(DrawnRegions.read(Path(choice), TISSUE).moved(origin), slide, um_per_pixel)
+
+
+def inside(
+    area: SearchArea,
+    regions: DrawnRegions,
+    slide: Slide,
+    um_per_pixel: float,
+    margin: float = 0.0,
+) -> SearchArea:
+    """What of an area regions cover.
+
+    Args:
+        area: from `search_area`.
+        regions: in the slide's own pixels.
+        slide: opened.
+        um_per_pixel: its micrometres per pixel.
+        margin: micrometres around the regions that count as well.
+
+    Raises:
+        PipelineError: there is no region on the slide.
+    """
+    drawn = _drawn(regions, slide, um_per_pixel)
+    scale, _ = drawn.scale
+    mask = drawn.mask
+    if margin:
+        away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        mask = away * scale * um_per_pixel <= margin
+    # A cell of this grid, which is no coarser, touches at most two of the area's along a side.
+    rows, columns = (
+        [
+            np.minimum(np.floor(ends * scale / factor).astype(int), limit - 1)
+            for ends in (np.arange(length), np.nextafter(np.arange(1, length + 1), 0))
+        ]
+        for length, factor, limit in zip(mask.shape, area.scale, area.mask.shape, strict=True)
+    )
+    found = np.zeros_like(mask)
+    for row in rows:
+        for column in columns:
+            found |= area.mask[row][:, column]
+    return SearchArea(mask & found, drawn.scale)
+
+
+def _side(slide: Slide, um_per_pixel: float) -> int:
+    """The longer side of an overview, in its pixels."""
+    return max(1, round(max(slide.height, slide.width) * um_per_pixel / OVERVIEW))
+
+
+def _drawn(regions: DrawnRegions, slide: Slide, um_per_pixel: float) -> SearchArea:
+    """Regions on a grid, a cell of it as soon as they touch it."""
+    longer = max(slide.height, slide.width)
+    scale = longer / min(longer, max(_side(slide, um_per_pixel), GRID_SIDE))
     shape = (math.ceil(slide.height / scale), math.ceil(slide.width / scale))
-    return SearchArea(_drawn(Path(choice), shape, scale), (scale, scale))
-
-
-def _drawn(file: Path, shape: tuple[int, int], scale: float) -> Mask:
-    """Regions of a file on a grid, a pixel of it as soon as they touch it."""
-    regions = geojson.read(_content(file), name=str(file))
-    drawn = np.zeros(shape, np.uint8)
-    for region in regions:
-        part = np.zeros_like(drawn)
-        rings = [np.floor(ring / scale).astype(np.int32) for ring in region.rings]
-        cv2.fillPoly(part, rings, 1)
-        drawn |= part
-    if not drawn.any():
-        raise PipelineError(f"--tissue {file}: no region on the slide; draw one, or give `none`")
-    return drawn.astype(bool)
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
+    mask = regions.grid(shape, scale)
+    if not mask.any():
         raise PipelineError(
-            f"--tissue {file}: not a readable file; correct the path, or give `auto` or `none`"
-        ) from error
+            f"{regions.file}: no region on the slide; draw one there and export it again"
+        )
+    return SearchArea(mask, (scale, scale))

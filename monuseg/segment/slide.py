@@ -19,12 +19,13 @@ from monuseg.inference.sliding_window import Region
 from monuseg.inference.stain import AS_IT_IS, fitted
 from monuseg.inference.streaming import Stream
 from monuseg.nuclei.watershed import NucleiSettings
-from monuseg.readers.slides import DamagedRegionError, Slide
+from monuseg.readers.slides import DamagedRegionError, Slide, open_slide
 from monuseg.segment.blocks import Blocks, Finished, Progress, segment_blocks
 from monuseg.segment.models import ModelChoice, Network, describe
 from monuseg.segment.outputs.target import Target
 from monuseg.segment.outputs.writing import RECORD, SUFFIXES, Written, write_all
-from monuseg.segment.search import SearchArea, identity_of, search_area
+from monuseg.segment.region import DrawnRegions, Inside
+from monuseg.segment.search import SearchArea, identity_of, inside, search_area
 
 DAMAGE = "damage.txt"  # beside finished blocks, which are not read again
 LOCK = "lock"
@@ -34,6 +35,9 @@ SAMPLES, SAMPLE_SIDE = 16, 512
 # Of what cannot be decoded, squares of this side are left out, and the rest is kept.
 SQUARE = 256
 WHITE = 255
+# Micrometres around a drawn region that are computed as well: its nuclei, and those that touch
+# them, are to be those of the whole slide. As many as a block sees around it.
+AROUND_REGION = 64.0
 
 
 @dataclass
@@ -97,6 +101,7 @@ class Choices:
         views: to average over; None: what an image of its size is worth.
         crop_to_bounds: leave out a slide's empty margin.
         scene: one of a slide's scanned areas.
+        region: the path of a GeoJSON file; of nuclei those are kept whose centroid is in it.
     """
 
     formats: Sequence[str] | None = None
@@ -106,6 +111,7 @@ class Choices:
     views: int | None = None
     crop_to_bounds: bool = True
     scene: int | None = None
+    region: str | None = None
 
 
 def segment_slide(
@@ -135,6 +141,7 @@ def segment_slide(
     Raises:
         PipelineError: as the parts; or another run writes these results.
     """
+    regions = DrawnRegions.read(Path(choices.region), "region") if choices.region else None
     identity = {
         "slide": slide.identity,
         "um_per_pixel": um_per_pixel,
@@ -143,6 +150,7 @@ def segment_slide(
         "network": describe(network),
         "settings": asdict(named.settings),
         "tissue": identity_of(choices.tissue),
+        "region": regions.identity if regions else None,
     }
     formats = list(choices.formats) if choices.formats else None
     wanted = {**identity, "formats": formats, "simplify": choices.simplify}
@@ -150,10 +158,19 @@ def segment_slide(
     modified = slide.path.stat().st_mtime_ns
     before = _written_before(place, wanted, modified)
     if before is not None:
+        before.earlier = True
         return before
     scratch = unfinished(place)
     scale = scale_of(um_per_pixel, network.um_per_pixel)
-    target = Target(slide.path.name, slide.width, slide.height, um_per_pixel, slide.identity)
+    origin = _origin(slide, choices)
+    target = Target(
+        slide.path.name, slide.width, slide.height, um_per_pixel, slide.identity, origin=origin
+    )
+    tissue = area = searched = search_area(slide, um_per_pixel, choices.tissue, origin)
+    if regions:
+        regions = regions.moved(origin)
+        area = inside(tissue, regions, slide, um_per_pixel)
+        searched = inside(tissue, regions, slide, um_per_pixel, AROUND_REGION)
     try:
         with exclusive(scratch / LOCK):
             finished = Finished(
@@ -162,14 +179,21 @@ def segment_slide(
             if not any(number in finished for number in range(len(finished.blocks))):
                 (scratch / DAMAGE).unlink(missing_ok=True)
             pixels = Pixels(slide, scratch / DAMAGE)
-            area = search_area(slide, um_per_pixel, choices.tissue)
-            _find(pixels, area, finished, network, named.settings, scale, progress)
+            _find(pixels, tissue, searched, finished, network, named.settings, scale, progress)
+            nuclei = Inside(finished, regions) if regions else finished
             _withdraw(place, identity)
             written = write_all(
-                finished, target, place, formats, pixels.read, area, simplify=choices.simplify
+                nuclei, target, place, formats, pixels.read, area, simplify=choices.simplify
             )
+            if not area.mask.any() and regions:
+                written.remarks.append("no tissue in the region; --tissue none searches all of it")
+            if any(origin):
+                written.remarks.append(
+                    "GeoJSON is counted from the corner that QuPath shows, which is at x "
+                    f"{origin[0]}, y {origin[1]} of these pixels"
+                )
             written.damaged = [list(region) for region in sorted(pixels.damaged)]
-            content = {"of": wanted, "written": asdict(written)}
+            content = {"of": wanted, "written": written.record()}
             write_json(
                 _record(place), content | ({"modified": modified} if written.damaged else {})
             )
@@ -182,9 +206,21 @@ def segment_slide(
     return written
 
 
+def _origin(slide: Slide, choices: Choices) -> tuple[int, int]:
+    """The pixel (x, y) of a slide that QuPath shows as its upper left one.
+
+    QuPath leaves out the empty margin and shows all scanned areas, as we do unless told otherwise.
+    """
+    if choices.crop_to_bounds and choices.scene is None:
+        return 0, 0
+    with open_slide(slide.path, um_per_pixel=slide.um_per_pixel) as shown:
+        return shown.origin[1] - slide.origin[1], shown.origin[0] - slide.origin[0]
+
+
 def _find(
     pixels: Pixels,
-    area: SearchArea,
+    tissue: SearchArea,
+    searched: SearchArea,
     finished: Finished,
     network: Network,
     settings: NucleiSettings,
@@ -192,7 +228,8 @@ def _find(
     progress: Progress | None,
 ) -> None:
     """Find the nuclei of the blocks that are not finished."""
-    normalise = _normalisation(pixels, area, network.stain_normalisation)
+    # By the whole slide's tissue: a region changes which nuclei are reported, and none of them.
+    normalise = _normalisation(pixels, tissue, network.stain_normalisation)
 
     def read(y: int, x: int, height: int, width: int) -> RGB:
         return normalise(pixels.read(y, x, height, width))
@@ -205,7 +242,7 @@ def _find(
         network.params,
         divisor=network.divisor,
         scale=scale,
-        wanted=area.touches,
+        wanted=searched.touches,
     )
     segment_blocks(
         stream,
@@ -214,7 +251,7 @@ def _find(
         network.classes,
         settings,
         scale,
-        wanted=area.touches,
+        wanted=searched.touches,
         progress=progress,
     )
 
@@ -272,7 +309,7 @@ def _withdraw(place: Path, identity: dict[str, Any]) -> None:
     """
     try:
         content = read_json(_record(place))
-        other = any(content["of"][key] != value for key, value in identity.items())
+        other = any(content["of"].get(key) != value for key, value in identity.items())
         listed = set(content["written"]["files"]) if other else set()
     except (OSError, ValueError, TypeError, KeyError):
         listed = set()

@@ -1,8 +1,9 @@
 """Which files hold the results of an image, and writing them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,7 @@ class Written:
         remarks: what there is to know about them.
         damaged: parts of the image that could not be decoded and are taken for glass: top, bottom,
             left and right in pixels.
+        earlier: whether an earlier run wrote them, and nothing was computed now.
     """
 
     nuclei: int
@@ -55,6 +57,11 @@ class Written:
     files: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     damaged: list[list[int]] = field(default_factory=list)
+    earlier: bool = field(default=False, compare=False)
+
+    def record(self) -> dict[str, Any]:
+        """All but `earlier`, for JSON."""
+        return {key: value for key, value in asdict(self).items() if key != "earlier"}
 
 
 def formats_of(text: str | None) -> tuple[str, ...] | None:

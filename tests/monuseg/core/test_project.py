@@ -12,6 +12,8 @@ import pytest
 from monuseg.core.command import run
 from tests.repository import REPOSITORY
 
+EXPORT = ["gone", "--format", "keras", "--output", "gone.keras"]
+
 
 def started(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     """Run `python -m ...` in a folder, with the code that the environment has installed."""
@@ -77,6 +79,28 @@ def test_the_code_of_another_clone_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert f"{clone}: its commands run the code of another clone, {REPOSITORY}" in done.stderr
+
+
+def test_slides_are_segmented_in_any_folder(tmp_path: Path, project: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(
+        REPOSITORY / "monuseg", other / "monuseg", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (project / "below").mkdir()
+    for folder in (project / "below", project):
+        for command, words, status in (("segment", ["gone.svs"], 2), ("export", EXPORT, 1)):
+            done = subprocess.run(
+                [sys.executable, "-m", "monuseg", command, *words],
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": str(other), "PYTHONSAFEPATH": "1"},
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == status
+            assert ("the code of another clone" in done.stderr) == (command == "export")
+        # Where it was called, and nowhere else.
+        assert (folder / "nuclei/segment.csv").is_file()
+        shutil.rmtree(folder / "nuclei")
 
 
 @pytest.mark.parametrize("package", ["monuseg", "stages"])

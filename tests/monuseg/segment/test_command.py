@@ -222,6 +222,8 @@ def test_what_is_written(formats: str, suffixes: list[str], here: Path) -> None:
         (["s.svs", "--um-per-pixel", "40"], "--um-per-pixel: 40.*magnification"),
         (["s.svs", "--simplify", "-1"], "--simplify -1: not a number of pixels"),
         (["s.svs", "--tissue", "gone.geojson"], "--tissue gone.geojson: not a readable file"),
+        (["s.svs", "--region", "gone.geojson"], "--region gone.geojson: not a readable file"),
+        (["s.svs", "--region", "list.csv"], "list.csv: malformed JSON"),
         (["s.svs", "--shard", "3/2"], "--shard 3/2: not I/N"),
         (["--slides", "gone.csv"], "--slides gone.csv: no such file; correct the path"),
         (["--slides", "images/a.png"], "images/a.png: not a readable CSV file"),
@@ -277,6 +279,63 @@ def test_where_it_looks(tissue: str, here: Path) -> None:
     assert (here / "nuclei/s.tissue.geojson").is_file()
     # A block is done as soon as it has tissue.
     assert len(pd.read_csv(here / "nuclei/s.nuclei.csv")) == 2
+
+
+def draw(path: Path, left: int, right: int) -> None:
+    """The discs of `s.svs` have their middles at x 130 and 185."""
+    ring = [[left, 0], [right, 0], [right, 90], [left, 90], [left, 0]]
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+
+
+def test_a_region_is_of_one_image(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw(here / "r.geojson", 120, 160)
+    run(command.main, parsed("s.svs", "--region", "r.geojson"))
+    assert "s.svs: 1 nuclei at 0.25 um per pixel (openslide), 4 views" in capsys.readouterr().out
+    [x] = pd.read_csv(here / "nuclei/s.nuclei.csv")["x"]
+    assert x == pytest.approx(130)
+    for words in (["s.svs", "other/a.png"], ["--slides", "list.csv"]):
+        with pytest.raises(SystemExit) as end:
+            run(command.main, parsed(*words, "--region", "r.geojson", "--output", "out"))
+        assert end.value.code == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert re.match(r"error: --region r.geojson: regions of one slide, but \d images", line)
+        assert "the column `region` of a list (--slides)" in line
+    assert not (here / "out").exists()
+
+
+def test_a_list_gives_each_slide_its_region(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(here / "s.svs", here / "t.svs")
+    shutil.copy(here / "s.svs", here / "u.svs")
+    draw(here / "left.geojson", 120, 160)
+    draw(here / "off.geojson", 5000, 6000)
+    lines = ["path,region", "s.svs,left.geojson", "t.svs,", "u.svs,off.geojson", "images/a.png,x"]
+    (here / "regions.csv").write_text("\n".join(lines))
+    with pytest.raises(SystemExit) as end:
+        run(command.main, parsed("--slides", "regions.csv"))
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert "u.svs: off.geojson: no region on the slide; draw one there and export it again" in said
+    assert "images/a.png: region x: not a readable file; correct the path" in said
+    summary = pd.read_csv(here / "nuclei/segment.csv")
+    assert summary["nuclei"].fillna(-1).tolist() == [1, 2, -1, -1]
+
+
+def test_a_second_call_says_that_the_results_stand(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for _ in range(2):
+        run(command.main, parsed("s.svs"))
+        said.append(capsys.readouterr().out.splitlines())
+    found = "2 nuclei at 0.25 um per pixel (openslide), 4 views"
+    stand = "results of the same image, weights, settings and version stand"
+    assert said[0] == [f"s.svs: {found}", "results: nuclei"]
+    assert said[1] == [
+        f"s.svs: nothing computed: {stand}, beside nuclei/s.nuclei.json: {found}",
+        "results: nuclei",
+    ]
+    run(command.main, parsed("s.svs", "--views", "8"))
+    assert "nothing computed" not in capsys.readouterr().out
 
 
 def damaged_slide(path: Path) -> None:

@@ -75,6 +75,17 @@ def test_a_list_names_slides_beside_it_and_their_resolution(tmp_path: Path) -> N
         f"{tmp_path}/one/a.svs", f"{tmp_path}/b, c.png", "/far/d.tif"
     ]  # fmt: skip
     assert [one.um_per_pixel for one in found] == [0.5, None, 0.2527]
+    assert [one.region for one in found] == [None] * 3
+
+
+def test_a_list_names_regions_beside_it(tmp_path: Path) -> None:
+    lines = ["path,region", "a.svs,drawn/a b.geojson", "b.svs,", "c.svs, /far/c.geojson "]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    found = inputs_of([], tmp_path / "list.csv", tmp_path / "out")
+    assert [one.region for one in found] == [
+        tmp_path / "drawn/a b.geojson", None, Path("/far/c.geojson")
+    ]  # fmt: skip
+    assert [one.um_per_pixel for one in found] == [None] * 3
 
 
 @pytest.mark.parametrize(

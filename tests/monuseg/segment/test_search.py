@@ -97,7 +97,8 @@ def test_a_region_of_less_than_a_pixel_is_searched(image: Path, tmp_path: Path) 
     [
         (None, "not a readable file; correct the path"),
         ("{", "malformed JSON"),
-        ('{"type": "FeatureCollection", "features": []}', "no region on the slide; draw one"),
+        ('{"type": "FeatureCollection", "features": []}', "no region in it; draw one"),
+        ('{"type": "Point", "coordinates": [1, 2]}', "region 1: 'Point', which encloses nothing"),
         ("outside", "no region on the slide"),
     ],
 )
