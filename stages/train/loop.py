@@ -110,6 +110,7 @@ def fit(
     scaling: str,
     divisor: int,
     progress: Callable[[HistoryRow], None],
+    restored: Callable[[HistoryRow], None] = lambda row: None,
     checkpoint: Checkpoint | None = None,
     learner: Any = None,
 ) -> Trained:
@@ -128,6 +129,7 @@ def fit(
         scaling: of the model's inputs.
         divisor: must divide height and width of the model's inputs.
         progress: called with each epoch's row when it is done.
+        restored: called first with the row of each epoch that the checkpoint has.
         checkpoint: of this training.
         learner: what `compile_for_training` returned; by default the model itself.
     """
@@ -140,6 +142,8 @@ def fit(
         print(f"resuming at epoch {carried.epoch + 1} of {params.epochs}", flush=True)
     else:
         print(f"resuming after epoch {carried.epoch}, the last", flush=True)
+    for earlier in carried.history:
+        restored(earlier)
     for epoch in range(carried.epoch + 1, params.epochs + 1):
         first = (epoch - 1) * params.steps_per_epoch
         objectives = []
