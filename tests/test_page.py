@@ -187,6 +187,10 @@ def test_on_paper_no_chart_is_cut_and_colours_have_their_legend(page: "Page") ->
     boxes = page.evaluate(UNBREAKABLE)
     assert {rule for rule, _ in boxes} == {"avoid"}
     assert max(extent for _, extent in boxes) < height
+    # Chromium repeats a table's head on each page only if it breaks nowhere and holds no box.
+    for part, rule in (("thead", "breakInside"), ("th button", "display")):
+        found = page.locator(part).first.evaluate(f"one => getComputedStyle(one).{rule}")
+        assert found == {"breakInside": "avoid", "display": "contents"}[rule]
     swatches = page.locator(".legend span")
     assert swatches.first.evaluate("span => getComputedStyle(span).printColorAdjust") == "exact"
     assert page.pdf(format="A4").startswith(b"%PDF")

@@ -1,269 +1,223 @@
 """Charts as Vega-Lite specifications without settings of looks, which the page adds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from itertools import cycle
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from stages.report.differences import DECIDING, Pair, short, signed
+from monuseg.formats.rows import BASELINE
+from stages.report import tables
 from stages.report.fates import FATES
-from stages.report.history import CURVES
-from stages.report.rows import TITLES, Row
-from stages.report.tables import SCORE_TITLES, SPLIT_TITLES
+from stages.report.rows import CURVES, TITLES, Row
 
-# Okabe and Ito's palette for the colour-blind (jfly.uni-koeln.de/color), without black and yellow:
-# legible on white and on black.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Legible on white and on black. The first six are Okabe and Ito's for the colour-blind
+# (jfly.uni-koeln.de/color) without black and yellow; of Tol's, Petroff's and Matplotlib's colours
+# the other four differ most from them to eyes without red or green (CIEDE2000 of 10 at least).
+PALETTE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"),
+    *("#AA3377", "#8C564B", "#3F90DA", "#BD1F01"),
+)
 GREY = "#8A929B"
 FATE_COLOURS = dict(zip(FATES, (GREY, "#D55E00", "#CC79A7", "#E69F00", "#0072B2"), strict=True))
 SAID_COLOURS = {"higher": "#0072B2", "lower": "#D55E00", "may be chance": GREY}
 
 # The page's text colour, which is light on a dark page: Vega's SVG hands it to the browser.
 INK = "currentColor"
-CHANCE = "datum.verdict == 'may be chance'"
-CURVE_TITLES = ("Training objective", "Validation loss", "Validation Dice")
-LINE = 20  # pixels of height of a row
-UNIT = alt.Scale(domain=[0, 1])
-FREE = alt.Scale(zero=False)
+UNIT, FREE = alt.Scale(domain=[0, 1]), alt.Scale(zero=False)
+IS_BASELINE = alt.datum.Method == TITLES[BASELINE]
+CHANCE = alt.when(alt.datum.Verdict == "may be chance")
 alt.data_transformers.disable_max_rows()  # else above 5,000: of 1,001 images in five rows
 
-Spec = dict[str, Any]
+Specs = list[dict[str, Any]]
 Colours = Mapping[str, str]
+Pictures = Sequence[Mapping[str, Any]]
 
 
 def colours_of(rows: Sequence[Row]) -> dict[str, str]:
-    """The colour of each row's title in every chart; the baseline has the text's."""
-    painted = {row.title: PALETTE[place % len(PALETTE)] for place, row in enumerate(rows)}
-    return painted | {row.title: INK for row in rows if row.is_baseline}
+    """The colour of each row's title in every chart; the baseline, the last, has the text's."""
+    *learned, baseline = (row.title for row in rows)
+    return dict(zip(learned, cycle(PALETTE), strict=False)) | {baseline: INK}
 
 
-def figures(
-    rows: Sequence[Row],
-    images: Mapping[str, pd.DataFrame],
-    pictures: Sequence[Mapping[str, Any]],
-    histories: Mapping[str, pd.DataFrame],
-    given: Mapping[str, Any],
-) -> dict[str, tuple[list[Spec], Colours]]:
+def figures(given: Mapping[str, Any], pictures: Pictures) -> dict[str, tuple[Specs, Colours]]:
     """The charts of each section of the page, and the legend of their colours.
 
     Args:
-        rows: of this run, the baseline last.
-        images: scores by row and image.
+        given: of `stages.report.writing.content`.
         pictures: of `stages.report.overlays.galleries`.
-        histories: training histories by model.
-        given: of `stages.report.content`.
     """
+    rows, split = given["rows"], given["split"]
     colours = colours_of(rows)
-    trained = {title: colours[title] for title in (TITLES.get(one, one) for one in histories)}
+    histories = {TITLES.get(key, key): one for key, one in given["histories"].items()}
     probable = {row.title: colours[row.title] for row in rows if row.calibration}
-    every: dict[str, tuple[list[Spec], Colours]] = {
+    every: dict[str, tuple[Specs, Colours]] = {
         "Summary": (scores(given["standing"], colours), {}),
         "Which differences hold": (differences(given["pairs"]), SAID_COLOURS),
-        "Training": (training(histories, colours), trained),
-        "Organs and images": (images_by_organ(rows, images, pictures, colours), colours),
+        "Training": (training(histories, colours), {one: colours[one] for one in histories}),
+        "Organs and images": (organs(rows, given["images"], pictures, colours), colours),
         "Calibration": (reliability(rows, given["calibrated"], colours), probable),
-        "Precision and recall": (precision_recall(rows, given["split"], colours), colours),
+        "Precision and recall": (precision_recall(rows, split, colours), colours),
         "What became of nuclei": (nuclei(given["fates"]), FATE_COLOURS),
     }
     return {title: figure for title, figure in every.items() if figure[0]}
 
 
-def scores(standing: Sequence[Mapping[str, Any]], colours: Colours) -> list[Spec]:
+def scores(standing: tables.Entries, colours: Colours) -> Specs:
     """A chart per score of every method with its interval; a dotted line marks the baseline."""
-    every = pd.DataFrame(standing)
+    every = pd.DataFrame(standing).replace({"method": {", pre-trained.*": ""}}, regex=True)
     # The original's Dice is none; its F1 is the Dice of all pixels together.
-    every["dice"] = every["dice"].fillna(every["f1"]) if "f1" in every else every["dice"]
-    every["method"] = every["method"].str.replace(", .*pre-trained.*", "", regex=True)
+    every["dice"] = every["dice"].fillna(every["f1"])
+    panels = []
+    for name, title in tables.DECIDING.items():
+        part = every.reindex(columns=["method", "images", name, f"{name}_lo", f"{name}_hi"])
+        part = part.set_axis(["Method", "Images", "Score", "From", "To"], axis=1)
+        panels.append(part.assign(panel=title))
+    frame = pd.concat(panels).dropna(subset="Score")
     names = list(every["method"])
-    painted = _colour({name: colours.get(name, GREY) for name in names}, "method")
-    found = []
-    for name in DECIDING:
-        low, high = f"{name}_lo", f"{name}_hi"
-        frame = every.reindex(columns=["method", "images", name, low, high]).dropna(subset=name)
-        y = alt.Y(
-            "method:N", title=None, axis=alt.Axis(labelLimit=150), scale=alt.Scale(domain=names)
-        )
-        chart = alt.Chart(frame).encode(y=y, color=painted, tooltip=_tips(frame))
-        chart = (
-            alt.Chart(frame[frame["method"] == TITLES["otsu"]])
-            .mark_rule(strokeDash=[2, 3], color=INK)
-            .encode(x=f"{name}:Q")
-            + chart.mark_rule(strokeWidth=3, opacity=0.6).encode(x=f"{low}:Q", x2=high)
-            + chart.mark_point(size=70).encode(x=alt.X(f"{name}:Q", title=None, scale=FREE))
-        )
-        found += _spec(chart, SCORE_TITLES[name], LINE * len(names), frame)
-    return found
+    painted = {name: colours.get(name, GREY) for name in names}
+    y = alt.Y("Method:N", title=None, axis=alt.Axis(labelLimit=150), scale=alt.Scale(domain=names))
+    base = _chart(frame, painted).encode(y=y)
+    x = alt.X("Score:Q", title=None, scale=FREE)
+    rule = alt.Chart().mark_rule(strokeDash=[2, 3], color=INK).encode(x=x)
+    chart = rule.transform_filter(IS_BASELINE)
+    chart += base.mark_rule(strokeWidth=3, opacity=0.6).encode(x="From:Q", x2="To")
+    return _panels(frame, chart + base.mark_point(size=70).encode(x=x), 20 * len(names))
 
 
-def differences(pairs: Sequence[Pair]) -> list[Spec]:
+def differences(pairs: Sequence[tables.Pair]) -> Specs:
     """A matrix per score: how much higher the row of the matrix scores than its column."""
-    found = []
-    for name in DECIDING:
-        cells = []
-        for first, second, every in pairs:
-            if (one := every[name]) is not None:
-                cells.append(_cell(first, second, one.mean, one.low, one.high))
-                cells.append(_cell(second, first, -one.mean, -one.high, -one.low))
-        frame = pd.DataFrame(
-            cells, columns=["method", "minus", "difference", "interval", "verdict"]
+    lines = [
+        (title, tables.short(row), tables.short(minus), *_said(mean, low, high))
+        for name, title in tables.DECIDING.items()
+        for one, two, found in pairs
+        if (by := found[name])
+        for row, minus, mean, low, high in (
+            (one, two, by.mean, by.low, by.high),
+            (two, one, -by.mean, -by.high, -by.low),
         )
-        order = list(dict.fromkeys(short(one) for pair in pairs for one in pair[:2]))
-        x = alt.X("minus:N", sort=order, title=None, axis=alt.Axis(orient="top", labelAngle=-30))
-        y = alt.Y("method:N", sort=order, title=None)
-        chart = alt.Chart(frame).encode(x=x, y=y, tooltip=_tips(frame))
-        faint = alt.condition(CHANCE, alt.value(0.18), alt.value(1))
-        on_colour = alt.condition(CHANCE, alt.value(INK), alt.value("white"))
-        squares = chart.mark_rect().encode(color=_colour(SAID_COLOURS, "verdict"), opacity=faint)
-        texts = chart.mark_text(fontSize=9).encode(text="difference", color=on_colour)
-        found += _spec(squares + texts, SCORE_TITLES[name], 38 * frame["method"].nunique(), frame)
-    return found
+    ]
+    columns = ["panel", "Method", "Minus", "Difference", "Interval", "Verdict"]
+    frame = pd.DataFrame(lines, columns=columns)
+    order = list(dict.fromkeys(tables.short(row) for pair in pairs for row in pair[:2]))
+    x = alt.X("Minus:N", sort=order, title=None, axis=alt.Axis(orient="top", labelAngle=-30))
+    base = _chart(frame, SAID_COLOURS, "Verdict")
+    base = base.encode(x=x, y=alt.Y("Method:N", sort=order, title=None))
+    faint = CHANCE.then(alt.value(0.18)).otherwise(alt.value(1))
+    on_colour = CHANCE.then(alt.value(INK)).otherwise(alt.value("white"))
+    texts = base.mark_text(fontSize=9).encode(text="Difference:N", color=on_colour)
+    return _panels(frame, base.mark_rect().encode(opacity=faint) + texts, 38 * len(order))
 
 
-def _cell(first: Row, second: Row, mean: float, low: float, high: float) -> list[str]:
+def _said(mean: float, low: float, high: float) -> tuple[str, str, str]:
     verdict = "higher" if low > 0 else "lower" if high < 0 else "may be chance"
-    interval = f"{signed(low)} to {signed(high)}"
-    return [short(first), short(second), signed(mean), interval, verdict]
+    return tables.signed(mean), f"{tables.signed(low)} to {tables.signed(high)}", verdict
 
 
-def images_by_organ(
+def organs(
     rows: Sequence[Row],
     images: Mapping[str, pd.DataFrame],
-    pictures: Sequence[Mapping[str, Any]],
+    pictures: tables.Entries,
     colours: Colours,
-) -> list[Spec]:
+) -> Specs:
     """A chart per score of every image in every row, and a stroke for the organ's mean.
 
     A click on an image leads to its picture, the element `image-<place in pictures>`.
     """
-    lines = [
-        {"image": one["id"], "organ": one["organ"], "method": row.title, "page": f"#image-{place}"}
-        | images[row.key].loc[one["id"], list(DECIDING)].to_dict()
-        for place, one in enumerate(pictures)
-        for row in rows
-        if row.key in images
-    ]
-    every = pd.DataFrame(lines, columns=["image", "organ", "method", "page", *DECIDING])
-    found = []
-    for name in DECIDING:
-        frame = every.dropna(subset=name)
-        offset = alt.YOffset("method:N", sort=None, scale=alt.Scale(domain=list(colours)))
-        y = alt.Y("organ:N", title=None)
-        chart = alt.Chart(frame).encode(y=y, yOffset=offset, color=_colour(colours, "method"))
-        x = alt.X(f"{name}:Q", title=None, scale=FREE)
-        points = chart.mark_point(size=45, opacity=0.75, cursor="pointer").encode(
-            x=x, href="page:N", tooltip=_tips(frame.drop(columns="page"))
-        )
-        means = chart.mark_tick(thickness=2, size=9).encode(x=alt.X(f"mean({name}):Q"))
-        height = 11 * len(colours) * frame["organ"].nunique()
-        found += _spec(means + points, SCORE_TITLES[name], height, frame)
-    return found
+    if not pictures:
+        return []
+    scored = pd.concat({row.title: images[row.key] for row in rows if row.key in images})
+    scored = scored[list(tables.DECIDING)].rename(columns=tables.SCORE_TITLES)
+    scored = scored.rename_axis(["Method", "Image"])
+    shown = pd.DataFrame(pictures).rename(columns={"id": "Image", "organ": "Organ"})
+    shown = shown[["Image", "Organ"]].assign(page=[f"#image-{place}" for place in shown.index])
+    every = shown.merge(scored.reset_index(), on="Image")
+    titles = tables.DECIDING.values()
+    frame = pd.concat(every.assign(panel=title, Score=every[title]) for title in titles)
+    offset = alt.YOffset("Method:N", sort=None, scale=alt.Scale(domain=list(colours)))
+    base = _chart(every, colours).encode(y=alt.Y("Organ:N", title=None), yOffset=offset)
+    means = base.mark_tick(thickness=2, size=9).encode(x="mean(Score):Q", tooltip=alt.value(None))
+    points = base.mark_point(size=45, opacity=0.75, cursor="pointer")
+    points = points.encode(x=alt.X("Score:Q", title=None, scale=FREE), href="page:N")
+    height = 11 * len(colours) * every["Organ"].nunique()
+    return _panels(frame.dropna(subset="Score"), means + points, height)
 
 
-def precision_recall(rows: Sequence[Row], split: str, colours: Colours) -> list[Spec]:
+def precision_recall(rows: Sequence[Row], split: str, colours: Colours) -> Specs:
     """Precision over recall of pixels at ten thresholds, and where each row was scored."""
-    scored = pd.DataFrame(
-        [{"method": row.title, **row.scores.get(split, {})} for row in rows],
-        columns=["method", "precision", "recall"],
-    ).dropna()
-    curves = [scored.head(0).assign(threshold=0.0)]
+    scored = pd.DataFrame(tables.entries(rows, split)).rename(columns=str.capitalize)
+    scored = scored.reindex(columns=["Method", "Precision", "Recall"]).dropna()
+    curves = [scored.head(0).assign(Threshold=0.0)]
     for row in rows:
-        if split in row.calibration and row.calibration[split].bins:
+        if row.calibration.get(split):
             # A bin holds the pixels, and the share of nucleus pixels, between two thresholds.
-            bins = pd.DataFrame(row.calibration[split].bins)[::-1]
+            bins = pd.DataFrame(row.calibration[split])[::-1]
             true, pixels = bins["pixels"] * bins["nucleus_fraction"], bins["pixels"].cumsum()
-            line = {"precision": true.cumsum() / pixels, "recall": true.cumsum() / true.sum()}
-            curves.append(pd.DataFrame({"method": row.title, "threshold": bins["low"]} | line))
+            line = {"Precision": true.cumsum() / pixels, "Recall": true.cumsum() / true.sum()}
+            curves.append(pd.DataFrame({"Method": row.title, "Threshold": bins["low"]} | line))
     frame = pd.concat(curves).round(4).dropna()
-    x, y = alt.X("recall:Q", scale=UNIT), alt.Y("precision:Q", scale=UNIT)
-    lines, points = (
-        alt.Chart(data).encode(x=x, y=y, color=_colour(colours, "method"), tooltip=_tips(data))
-        for data in (frame, scored)
-    )
-    chart = lines.mark_line(point=True).encode(order="threshold:Q")
-    chart += points.mark_point(shape="diamond", size=150)
-    return _spec(chart, SPLIT_TITLES[split], 300, scored)
+    lines = _chart(frame, colours).properties(data=frame).mark_line(point=True)
+    chart = lines.encode(order="Threshold:Q")
+    chart += _chart(scored, colours).mark_point(shape="diamond", size=150)
+    chart = chart.encode(x=alt.X("Recall:Q", scale=UNIT), y=alt.Y("Precision:Q", scale=UNIT))
+    return _panels(scored.assign(panel=tables.SPLIT_TITLES[split]), chart, 300)
 
 
-def reliability(rows: Sequence[Row], splits: Sequence[str], colours: Colours) -> list[Spec]:
+def reliability(rows: Sequence[Row], splits: Sequence[str], colours: Colours) -> Specs:
     """A chart per split of the observed share of nucleus over P(nucleus)."""
-    found = []
-    names = {"mean_probability": "Mean P(nucleus)", "nucleus_fraction": "Share on a nucleus"}
-    x, y = (
-        axis(f"{name}:Q", scale=UNIT, title=title)
-        for axis, (name, title) in zip((alt.X, alt.Y), names.items(), strict=True)
-    )
-    even = pd.DataFrame({name: [0, 1] for name in names})
-    diagonal = alt.Chart(even).mark_line(strokeDash=[2, 3], strokeWidth=1, color=INK)
-    for split in splits:
-        bins = [
-            {"method": row.title, **asdict(one)}
-            for row in rows
-            if split in row.calibration
-            for one in row.calibration[split].bins
-        ]
-        frame = pd.DataFrame(bins, columns=["method", "pixels", *names])
-        curves = alt.Chart(frame).mark_line(point=True)
-        curves = curves.encode(color=_colour(colours, "method"), tooltip=_tips(frame))
-        chart = (diagonal + curves).encode(x=x, y=y)
-        found += _spec(chart, SPLIT_TITLES[split], 300, frame)
-    return found
+    bins = [
+        pd.DataFrame(row.calibration[split]).assign(Method=row.title, panel=title)
+        for split, title in tables.SPLIT_TITLES.items()
+        for row in rows
+        if split in splits and row.calibration.get(split)
+    ]
+    if not bins:
+        return []
+    axes = ["Mean P(nucleus)", "Share on a nucleus"]
+    frame = pd.concat(bins).set_axis(["From", "To", "Pixels", *axes, "Method", "panel"], axis=1)
+    even = alt.Chart(pd.DataFrame([[0, 0], [1, 1]], columns=axes))
+    chart = even.mark_line(strokeDash=[2, 3], strokeWidth=1, color=INK)
+    chart += _chart(frame, colours).mark_line(point=True)
+    x, y = (axis(f"{name}:Q", scale=UNIT) for axis, name in zip((alt.X, alt.Y), axes, strict=True))
+    return _panels(frame, chart.encode(x=x, y=y), 300)
 
 
-def nuclei(fates: pd.DataFrame | None) -> list[Spec]:
+def nuclei(fates: pd.DataFrame | None) -> Specs:
     """A chart per method of how many nuclei of each size had which fate."""
     if fates is None:
         return []
-    most = int(fates.groupby(["method", "size"], observed=True)["nuclei"].sum().max())
-    x = alt.X("nuclei:Q", scale=alt.Scale(domain=[0, most]))
-    y = alt.Y("size:N", title=None, scale=alt.Scale(domain=list(fates["size"].cat.categories)))
-    found = []
-    for method, frame in fates.groupby("method", sort=False):
-        chart = alt.Chart(frame.assign(place=frame["fate"].map(FATES.index))).mark_bar()
-        chart = chart.encode(
-            x=x, y=y, color=_colour(FATE_COLOURS, "fate"), order="place:Q", tooltip=_tips(frame)
-        )
-        found += _spec(chart, str(method), 5 * LINE, frame)
-    return found
+    frame = fates.rename(columns=str.capitalize)
+    chart = _chart(frame, FATE_COLOURS, "Fate").mark_bar().encode(order="place:Q")
+    most = int(frame.groupby(["Method", "Size"], observed=True)["Nuclei"].sum().max())
+    x = alt.X("Nuclei:Q", scale=alt.Scale(domain=[0, most]))
+    y = alt.Y("Size:N", title=None, scale=alt.Scale(domain=list(frame["Size"].cat.categories)))
+    frame = frame.assign(place=frame["Fate"].map(FATES.index), panel=frame["Method"])
+    return _panels(frame, chart.encode(x=x, y=y), 100)
 
 
-def training(histories: Mapping[str, pd.DataFrame], colours: Colours) -> list[Spec]:
+def training(histories: Mapping[str, pd.DataFrame], colours: Colours) -> Specs:
     """A chart per curve that has values."""
-    named = [one.assign(model=TITLES.get(model, model)) for model, one in histories.items()]
-    found = []
-    for name, title in zip(CURVES, CURVE_TITLES, strict=True):
-        frame = pd.concat(named)[["model", "epoch", name]].dropna()
-        x = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"))
-        y = alt.Y(f"{name}:Q", title=None, scale=FREE)
-        chart = alt.Chart(frame).mark_line(point=True)
-        chart = chart.encode(x=x, y=y, color=_colour(colours, "model"), tooltip=_tips(frame))
-        found += _spec(chart, title, 200, frame)
-    return found
+    every = pd.concat(one.assign(Method=title) for title, one in histories.items())
+    every = every.rename(columns={"epoch": "Epoch", **CURVES})
+    frame = every.melt(["Method", "Epoch"], var_name="panel", value_name="Value").dropna()
+    x = alt.X("Epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"))
+    chart = _chart(frame, colours).mark_line(point=True)
+    return _panels(frame, chart.encode(x=x, y=alt.Y("Value:Q", title=None, scale=FREE)), 200)
 
 
-def _colour(colours: Colours, field: str) -> alt.Color:
-    """Without a legend: the page has one for all charts of a figure."""
+def _chart(frame: pd.DataFrame, colours: Colours, field: str = "Method") -> alt.Chart:
+    """With colours, whose legend is the page's, and all named columns shown at the pointer."""
     scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    return alt.Color(f"{field}:N", scale=scale, legend=None)
+    tips = [f"{name}:N" for name in frame if name not in ("panel", "page")]
+    return alt.Chart().encode(color=alt.Color(f"{field}:N", scale=scale, legend=None), tooltip=tips)
 
 
-def _tips(frame: pd.DataFrame) -> list[alt.Tooltip]:
-    """All columns, shown at the pointer; of one titled `image` Vega would make a picture."""
-    names = [str(name) for name in frame]
-    titles = [SCORE_TITLES.get(name, name.replace("_", " ").capitalize()) for name in names]
-    return [alt.Tooltip(name, title=title) for name, title in zip(names, titles, strict=True)]
-
-
-def _spec(chart: Any, title: str, height: int, frame: pd.DataFrame) -> list[Spec]:
-    """The chart alone in a list; nothing if its data are none."""
-    if frame.empty:
-        return []
-    made = chart.properties(title=title, description=title, width="container", height=height)
-    return [
-        {
-            key: part
-            for key, part in made.to_dict(validate=False).items()
-            if key not in ("$schema", "config")
-        }
-    ]
+def _panels(frame: pd.DataFrame, chart: Any, height: int) -> Specs:
+    """The chart once for each `panel` of the data, which is its title."""
+    specs = []
+    for title, part in frame.groupby("panel", sort=False):
+        made = chart.properties(data=part.drop(columns="panel"), title=title, description=title)
+        spec = made.properties(width="container", height=height).to_dict(validate=False)
+        specs.append({key: spec[key] for key in spec if key not in ("$schema", "config")})
+    return specs

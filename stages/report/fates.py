@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from monuseg.formats.images import Labels
@@ -72,17 +71,14 @@ def count_fates(records: Sequence[SplitRecord], rows: Sequence[Row]) -> pd.DataF
         for truth in [true_nuclei(record)]
         for row in rows
     ]
-    if not found or (nuclei := pd.concat(found)).query("fate != 'invented'").empty:
-        return None
+    nuclei = pd.concat(found) if found else pd.DataFrame({"area": [], "fate": []})
     true = nuclei.query("fate != 'invented'")["area"]
+    if true.empty:
+        return None
     limits = np.unique(np.ceil(np.quantile(true, (0.25, 0.5, 0.75)))).astype(int)
-    sizes = pd.Index(_sizes(limits))
-    nuclei["size"] = pd.Categorical.from_codes(np.digitize(nuclei["area"], limits), sizes)
+    between = [f"{low} to {high - 1} px" for low, high in pairwise(limits)]
+    sizes = [f"under {limits[0]} px", *between, f"{limits[-1]} px and more"]
+    edges = [0, *limits, np.inf]
+    nuclei["size"] = pd.cut(nuclei["area"], edges, right=False, labels=sizes)
     counts = nuclei.groupby(["method", "size", "fate"], sort=False, observed=True).size()
     return counts.rename("nuclei").reset_index()
-
-
-def _sizes(limits: npt.NDArray[np.int_]) -> list[str]:
-    """What each interval between limits is called, from small to large."""
-    between = [f"{low} to {high - 1} px" for low, high in pairwise(limits)]
-    return [f"under {limits[0]} px", *between, f"{limits[-1]} px and more"]

@@ -18,10 +18,10 @@ from monuseg.formats.manifest import SplitRecord
 from monuseg.formats.paths import MASKS, NUCLEI, RAW
 from stages.report.rows import Row
 
-# The longer side at most, in pixels, and what a picture may take, in bytes: with the page's
-# scripts, fourteen images of MoNuSeg stay under 4 MB.
-FULL, FULL_BYTES = 1000, 180_000
-SMALL, SMALL_BYTES = 240, 9_000
+# The longer side at most, in pixels, and what a picture may take of the page, in letters: with the
+# page's scripts, fourteen images of MoNuSeg stay under 4 MB.
+FULL, FULL_LETTERS = 1000, 240_000
+SMALL, SMALL_LETTERS = 240, 12_000
 
 # Where the two outlines agree, the true one still frames the predicted one. In pixels.
 TRUTH_WIDTH = 3
@@ -62,10 +62,7 @@ def predicted_nuclei(record: SplitRecord, row: Row, shape: tuple[int, ...]) -> L
 
 
 def galleries(
-    records: Sequence[SplitRecord],
-    rows: Sequence[Row],
-    scores: pd.DataFrame,
-    count: int,
+    records: Sequence[SplitRecord], rows: Sequence[Row], scores: pd.DataFrame, count: int
 ) -> list[dict[str, Any]]:
     """All images of a split, the best Dice first.
 
@@ -93,8 +90,8 @@ def galleries(
             "organ": record.organ,
             "title": named.get(place, f"rank {place + 1}"),
             "scores": scores.loc[record.id, ["dice", "aji", "pq"]].dropna().to_dict(),
-            "small": _layers(record, rows[:1], SMALL, SMALL_BYTES),
-            "full": _layers(record, rows, FULL, FULL_BYTES) if place in full else [],
+            "small": _layers(record, rows[:1], SMALL, SMALL_LETTERS),
+            "full": _layers(record, rows, FULL, FULL_LETTERS) if place in full else [],
         }
         for place, record in enumerate(ranked)
     ]
@@ -113,18 +110,16 @@ def _layers(record: SplitRecord, rows: Sequence[Row], side: int, most: int) -> l
     if whole.shape != image.shape[:2]:
         raise PipelineError(f"{path} and its label map differ in size; run `dvc repro masks`")
     scale = min(1.0, side / max(whole.shape))
-    width, height = (max(1, round(length * scale)) for length in whole.shape[::-1])
-
-    def shrunk(labels: npt.NDArray[Any], interpolation: int = cv2.INTER_NEAREST) -> Any:
-        return cv2.resize(labels, (width, height), interpolation=interpolation)
-
-    truth = shrunk(whole)
-    drawn = {"image": photograph(shrunk(image, cv2.INTER_AREA), most)}
-    drawn["truth"] = palette_png(outlines(truth, TRUTH_WIDTH) * PLACES["true outline"])
+    width, height = size = [max(1, round(length * scale)) for length in whole.shape[::-1]]
+    truth = cv2.resize(whole, size, interpolation=cv2.INTER_NEAREST)
+    photo = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    framed = outlines(truth, TRUTH_WIDTH) * PLACES["true outline"]
+    drawn = {"image": photograph(photo, most), "truth": palette_png(framed)}
     for row in rows:
-        found = shrunk(predicted_nuclei(record, row, whole.shape))
-        outline = outlines(found, 1) * PLACES["predicted outline"]
+        nuclei = predicted_nuclei(record, row, whole.shape)
+        found = cv2.resize(nuclei, size, interpolation=cv2.INTER_NEAREST)
         drawn[f"errors {row.key}"] = palette_png(errors(truth, found))
+        outline = outlines(found, 1) * PLACES["predicted outline"]
         drawn[f"outline {row.key}"] = palette_png(outline)
     return [
         {"src": src, "width": width, "height": height, "data-layer": name}
@@ -157,25 +152,25 @@ def palette_png(layer: Layer) -> str:
     """A layer as the address of a PNG of `COLOURS`; 0 is transparent."""
     picture = Image.fromarray(layer).convert("P")
     picture.putpalette(bytes(3) + bytes.fromhex("".join(COLOURS.values()).replace("#", "")))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", bits=4, transparency=0, optimize=True)
-    return _address("png", buffer.getvalue())
+    return _address(picture, "png", bits=4, transparency=0, optimize=True)
 
 
 def photograph(image: RGB, most: int) -> str:
-    """An image as the address of a WebP of the highest quality that takes at most so many bytes."""
+    """An image as the address of a WebP, of the highest quality that takes at most `most` letters.
+
+    The lowest quality may take more.
+    """
     for quality in (85, 70, 55, 40, 25, 10):
-        options = [cv2.IMWRITE_WEBP_QUALITY, quality]
-        encoded, content = cv2.imencode(".webp", image[..., ::-1], options)
-        if not encoded:
-            raise PipelineError("report: OpenCV cannot write WebP; install the pinned one again")
-        if content.size <= most:
+        address = _address(Image.fromarray(image), "webp", quality=quality)
+        if len(address) <= most:
             break
-    return _address("webp", content.tobytes())
+    return address
 
 
-def _address(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def _address(picture: Image.Image, kind: str, **options: int) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def _existing(path: Path, stage: str) -> Path:

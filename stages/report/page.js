@@ -1,11 +1,8 @@
-// Colours are the page's own: SVG takes them from the element that holds the chart.
-const ink = { labelColor: "currentColor", titleColor: "currentColor", labelFontSize: 12, titleFontSize: 12 };
+// Text and lines of axes have the page's colours, by its style.
 const config = {
   background: null, font: getComputedStyle(document.body).fontFamily, view: { stroke: null }, point: { filled: true },
-  title: { color: "currentColor", anchor: "start", fontSize: 13 },
-  axis: { ...ink, titleFontWeight: "normal", domainColor: "currentColor", domainOpacity: 0.4, tickColor: "currentColor",
-    tickOpacity: 0.4, gridColor: "currentColor", gridOpacity: 0.12, tickCount: 5 },
-  axisBand: { grid: false, domain: false, ticks: false },
+  title: { anchor: "start", fontSize: 13 }, axisBand: { grid: false, domain: false, ticks: false },
+  axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", tickCount: 5 },
 };
 for (const place of document.querySelectorAll(".chart")) {
   const chart = JSON.parse(place.querySelector("script").textContent);
@@ -15,20 +12,21 @@ for (const place of document.querySelectorAll(".chart")) {
 }
 
 // A click on a column's head sorts by it: numbers by value, largest first, and what has none last.
-const numeric = (text) => parseFloat(text.replace("−", "-"));
 for (const head of document.querySelectorAll("th")) {
   head.innerHTML = `<button>${head.innerHTML}</button>`;
   head.firstChild.addEventListener("click", () => {
-    const table = head.closest("table");
+    const table = head.closest("table"), body = table.tBodies[0];
     const text = (row) => row.cells[head.cellIndex].textContent;
-    const numbers = [...table.tBodies[0].rows].some((row) => !isNaN(numeric(text(row))));
-    const descending = head.ariaSort ? head.ariaSort === "ascending" : numbers;
-    const compare = (one, other) => numbers
-      ? isNaN(numeric(one)) - isNaN(numeric(other)) || (numeric(one) - numeric(other)) * (descending ? -1 : 1) || 0
-      : one.localeCompare(other, "en") * (descending ? -1 : 1);
+    const number = (row) => parseFloat(text(row).replace("−", "-"));
+    const [numbers, others] = [[], []];
+    for (const row of body.rows) (isNaN(number(row)) ? others : numbers).push(row);
+    const ascending = head.ariaSort ? head.ariaSort === "descending" : !numbers.length;
+    const turned = ascending ? 1 : -1;
+    numbers.sort((one, other) => (number(one) - number(other)) * turned);
+    if (!numbers.length) others.sort((one, other) => text(one).localeCompare(text(other), "en") * turned);
+    body.append(...numbers, ...others);
     table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
-    head.ariaSort = descending ? "descending" : "ascending";
-    table.tBodies[0].append(...[...table.tBodies[0].rows].sort((a, b) => compare(text(a), text(b))));
+    head.ariaSort = ascending ? "ascending" : "descending";
   });
 }
 
@@ -39,10 +37,12 @@ for (const viewer of document.querySelectorAll(".viewer")) {
       const [kind, row] = layer.dataset.layer.split(" ");
       layer.hidden = kind !== "image" && (!form[kind].checked || (row && row !== form.row.value));
     }
-    const [x, y] = [view.scrollLeft, view.scrollTop].map((at, i) => (at + [view.clientWidth, view.clientHeight][i] / 2)
-      / [view.scrollWidth, view.scrollHeight][i]);
+    // What is in the middle stays there.
+    const { clientWidth: width, clientHeight: height, scrollWidth: before } = view;
+    const [x, y] = [view.scrollLeft + width / 2, view.scrollTop + height / 2];
     view.firstElementChild.style.width = `${100 * form.zoom.value}%`;
-    view.scrollTo(x * view.scrollWidth - view.clientWidth / 2, y * view.scrollHeight - view.clientHeight / 2);
+    const scale = view.scrollWidth / before;
+    view.scrollTo(x * scale - width / 2, y * scale - view.clientHeight / 2);
   };
   form.addEventListener("input", show);
   show();

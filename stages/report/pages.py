@@ -9,10 +9,9 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 
-from stages.report.differences import listed, signed
+from stages.report import tables
 from stages.report.overlays import COLOURS
 from stages.report.rows import Row
-from stages.report.tables import SCORE_TITLES, escaped, interval, number
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -22,19 +21,18 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-for one in (escaped, interval, listed, number, signed):
+for one in (tables.escaped, tables.interval, tables.number, tables.signed):
     TEMPLATES.filters[one.__name__] = one
-TEMPLATES.globals["titles"] = SCORE_TITLES
+TEMPLATES.globals["tables"] = tables
 
 
-def markdown(**content: Any) -> str:
-    """The report of what `stages.report.content` returns, in GitHub's Markdown."""
+def markdown(content: Mapping[str, Any]) -> str:
+    """The report of what `stages.report.writing.content` returns, in GitHub's Markdown."""
     return TEMPLATES.get_template("report.md.j2").render(content)
 
 
 def html(
     report: str,
-    *,
     figures: Mapping[str, Any],
     pictures: Sequence[Mapping[str, Any]],
     rows: Sequence[Row],
@@ -48,22 +46,12 @@ def html(
         rows: whose layers the pictures have; those of the first are shown at first.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    lead, *parts = report.split("\n## ")
-    sections = []
-    for part in parts:
-        title, _, body = part.partition("\n")
-        anchor = title.lower().replace(" ", "-")
-        sections.append({"title": title, "anchor": anchor, "body": parser.render(body)})
-    page = TEMPLATES.get_template("report.html.j2")
-    return page.render(
-        lead=parser.render(lead),
-        sections=sections,
-        figures=figures,
-        pictures=pictures,
-        rows=rows,
-        colours=COLOURS,
-        vega=vega(),
-    )
+    lead, *others = report.split("\n## ")
+    parts = [part.partition("\n") for part in others]
+    sections = {title: parser.render(body) for title, _, body in parts}
+    page = {"lead": parser.render(lead), "sections": sections, "figures": figures}
+    page |= {"pictures": pictures, "rows": rows, "colours": COLOURS, "vega": vega()}
+    return TEMPLATES.get_template("report.html.j2").render(page)
 
 
 @cache

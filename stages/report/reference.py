@@ -10,9 +10,10 @@ from monuseg.core.params import Model, validated
 from monuseg.formats.files import read_json
 from stages.report.rows import Row
 
-METRICS = ("loss", "accuracy", "f1", "dice", "iou", "aji", "pq")
+# The scores of a split in metrics/<row>.json, and those of metrics/detail/<row>.json that are kept.
+SUMMARY = ("dice", "aji", "pq", "f1", "iou", "accuracy", "loss")
+FURTHER = ("precision", "recall", "pixel_dice", "aji_plus", "dq", "sq")
 INTERVALS = ("dice_lo", "dice_hi", "aji_lo", "aji_hi", "pq_lo", "pq_hi")
-DETAIL = ("precision", "recall", "pixel_dice", "aji_plus", "dq", "sq")
 
 # Protocols whose test images are the official 14 (`archive`: the test archive's, which it is).
 OFFICIAL_TEST = frozenset({"archive", "challenge"})
@@ -91,23 +92,23 @@ def read_references(folder: Path) -> list[ReferenceRun]:
     Raises:
         PipelineError: a file is no valid reference.
     """
-    return [_read(path) for path in sorted(folder.glob("*.json"))]
-
-
-def _read(path: Path) -> ReferenceRun:
-    try:
-        content = read_json(path)
-    except ValueError as error:
-        raise PipelineError(f"{path} is no valid JSON ({error}); write it again") from error
-    run: ReferenceRun = validated(ReferenceRun, content, where=str(path))
-    if run.name != path.stem:
-        raise PipelineError(f"{path}: its name in the file is {run.name!r}; make the two equal")
-    return run
+    runs = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            content = read_json(path)
+        except ValueError as error:
+            raise PipelineError(f"{path} is no valid JSON ({error}); write it again") from error
+        run: ReferenceRun = validated(ReferenceRun, content, where=str(path))
+        if run.name != path.stem:
+            raise PipelineError(f"{path}: its name in the file is {run.name!r}; make the two equal")
+        runs.append(run)
+    return runs
 
 
 def kept_scores(row: Row) -> dict[str, dict[str, float]]:
-    """What a reference keeps of a row: all of metrics/<row>.json, and `DETAIL` of the detail."""
+    """What a reference keeps of a row: `SUMMARY`, `INTERVALS` and `FURTHER`."""
+    names = (*SUMMARY, *INTERVALS, *FURTHER)
     return {
-        split: {name: scores[name] for name in (*METRICS, *INTERVALS, *DETAIL) if name in scores}
+        split: {name: scores[name] for name in names if name in scores}
         for split, scores in row.scores.items()
     }

@@ -1,9 +1,11 @@
-"""The rows of the tables: what evaluate wrote for each model, the ensemble and the baseline."""
+"""What evaluate wrote of each model, the ensemble and the baseline, and train of each epoch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import pandas as pd
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.files import read_json
@@ -18,19 +20,14 @@ TITLES = {
     BASELINE: "Otsu, no training",
 }
 
+# The columns of a training history that have a chart, and its title.
+CURVES = {
+    "objective": "Training objective",
+    "validation_loss": "Validation loss",
+    "validation_dice": "Validation Dice",
+}
+
 Scores = Mapping[str, float]
-
-
-class Calibration(NamedTuple):
-    """How well one row's probabilities are calibrated on one split.
-
-    Attributes:
-        error: expected calibration error.
-        bins: the bins that hold pixels, from low probability to high.
-    """
-
-    error: float
-    bins: list[ReliabilityBin]
 
 
 @dataclass(frozen=True)
@@ -40,26 +37,20 @@ class Row:
     Attributes:
         key: a model's name, "ensemble" or "otsu".
         scores: values by split and name; undefined scores are absent.
-        organs: values by split, organ and name, with the number of `images` of the organ.
-        calibration: by split; a hard mask has none.
+        calibration: by split, the bins that hold pixels, from low probability to high; a hard mask
+            has none.
         settings: of threshold and separation, as evaluate chose them.
     """
 
     key: str
     scores: Mapping[str, Scores]
-    organs: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
-    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    calibration: Mapping[str, list[ReliabilityBin]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         """What tables call the row."""
         return TITLES.get(self.key, self.key)
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether this is the row that every model must beat."""
-        return self.key == BASELINE
 
     def value(self, split: str, name: str) -> float | None:
         """A score, or None where it is undefined."""
@@ -86,51 +77,61 @@ def read_rows(models: Iterable[str], metrics: Path, detail: Path) -> list[Row]:
     # The mean of one model is that model.
     if len(keys) > 1 and (metrics / f"{ENSEMBLE}.json").is_file():
         keys.append(ENSEMBLE)
-    return [_read_row(key, metrics, detail) for key in [*keys, BASELINE]]
+    return [
+        _read_row(key, metrics / f"{key}.json", detail / f"{key}.json") for key in [*keys, BASELINE]
+    ]
 
 
 def _read_row(key: str, metrics: Path, detail: Path) -> Row:
-    scores, further = (_read(folder / f"{key}.json", key) for folder in (metrics, detail))
     try:
+        scores, further = read_json(metrics), read_json(detail)
         # Not every block of detail is a split (settings, versions): the scores name the splits.
         details = {split: further.get(split, {}) for split in scores}
         return Row(
             key,
-            {split: _numbers({**details[split], **scores[split]}) for split in scores},
+            {split: _numbers({**block, **scores[split]}) for split, block in details.items()},
             {
-                split: {organ: _numbers(found) for organ, found in block.get("organs", {}).items()}
-                for split, block in details.items()
-            },
-            {
-                split: _calibration(block["calibration"])
+                split: [ReliabilityBin(**_numbers(one)) for one in block["calibration"]["bins"]]
                 for split, block in details.items()
                 if "calibration" in block
             },
             dict(further.get("settings", {})),
         )
+    except FileNotFoundError as error:
+        raise PipelineError(
+            f"{error.filename} is missing; run `dvc repro evaluate@{key}`"
+        ) from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise PipelineError(
-            f"{metrics / key}.json or {detail / key}.json is not what stage evaluate writes "
-            f"({error!r}); delete both and run `dvc repro evaluate@{key}`"
+            f"{metrics} or {detail} is not what stage evaluate writes ({error!r}); "
+            f"delete both and run `dvc repro evaluate@{key}`"
         ) from error
 
 
-def _read(path: Path, key: str) -> Any:
-    try:
-        return read_json(path)
-    except FileNotFoundError as error:
-        raise PipelineError(f"{path} is missing; run `dvc repro evaluate@{key}`") from error
-    except ValueError as error:
-        raise PipelineError(
-            f"{path} is no valid JSON ({error}); delete it and run `dvc repro evaluate@{key}`"
-        ) from error
-
-
-def _numbers(block: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(block: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a block, without flags, which are integers to Python."""
-    return {name: float(value) for name, value in block.items() if type(value) in (int, float)}
+    return {name: value for name, value in block.items() if type(value) in (int, float)}
 
 
-def _calibration(block: Mapping[str, Any]) -> Calibration:
-    bins = [ReliabilityBin(**one) for one in block["bins"]]
-    return Calibration(float(block["expected_calibration_error"]), bins)
+def read_history(model: str, folder: Path) -> pd.DataFrame:
+    """The history that training wrote.
+
+    Returns:
+        A line per epoch: its number, `epoch`, and `CURVES`; NaN where there is no value, as in
+        runs without validation images.
+
+    Raises:
+        PipelineError: the file is missing, has no epoch, or lacks a column.
+    """
+    path, remedy = folder / f"{model}.csv", f"run `dvc repro train@{model}`"
+    try:
+        history = pd.read_csv(path)[["epoch", *CURVES]].astype(float)
+        if history.empty:
+            raise ValueError("no epoch")
+    except FileNotFoundError as error:
+        raise PipelineError(f"{path} is missing; {remedy}") from error
+    except (KeyError, ValueError) as error:  # pandas' own errors are kinds of ValueError
+        raise PipelineError(
+            f"{path} is no training history ({error}); delete it and {remedy}"
+        ) from error
+    return history

@@ -6,33 +6,57 @@ Cells hold inline Markdown: text from data goes through `escaped`, the best scor
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from monuseg.formats.manifest import TEST
 from monuseg.formats.rows import BASELINE
+from monuseg.scoring.calibration import expected_calibration_error
+from monuseg.scoring.paired import Difference
 from stages.report.fates import FATES
-from stages.report.reference import ReferenceRun
+from stages.report.reference import FURTHER, SUMMARY, ReferenceRun
 from stages.report.rows import TITLES, Row, Scores
 
 DASH = "–"
 SPLIT_TITLES = {"train": "Training", "validation": "Validation", "test": "Test"}
-SUMMARY = ("dice", "aji", "pq", "f1", "iou", "accuracy", "loss")
-FURTHER = ("precision", "recall", "pixel_dice", "aji_plus", "dq", "sq")
 COMPARED = ("dice", "iou", "accuracy", "aji", "pq", "dq", "sq")
 ORIGINAL = ("loss", "accuracy", "f1", "pixel_dice", "dice")
-SCORE_TITLES = {name: name.upper() for name in (*SUMMARY, *FURTHER)} | {
-    name: name.capitalize() for name in ("loss", "accuracy", "dice", "precision", "recall")
+SCORE_TITLES = {
+    **{name: name.upper() for name in (*SUMMARY, *FURTHER)},
+    **{name: name.capitalize() for name in ("loss", "accuracy", "dice", "precision", "recall")},
+    **{"iou": "IoU", "aji_plus": "AJI+", "pixel_dice": "`pixel_dice`"},
 }
-SCORE_TITLES |= {"iou": "IoU", "aji_plus": "AJI+", "pixel_dice": "`pixel_dice`"}
+
+# The scores in which a model must beat the baseline, and in which rows are compared.
+DECIDING = {name: SCORE_TITLES[name] for name in ("dice", "aji", "pq")}
 
 # Four digits beside the original's, which has four; three elsewhere, as is usual.
 DIGITS = 3
 ORIGINAL_DIGITS = 4
 
+# One more than scores have: differences are small, and interval ends near 0 decide.
+DIFFERENCE_DIGITS = 4
+
+Entries = Sequence[Mapping[str, Any]]
+
 OFFICIAL = "the official 14"
 MARKUP = re.compile(r"([\\`*_\[\]<>|~&])")
+
+
+class Pair(NamedTuple):
+    """Two rows, and how much higher the first scores.
+
+    Attributes:
+        first: a row.
+        second: another.
+        found: the difference in each of `DECIDING`, in this order; None
+            if too few images define the score.
+    """
+
+    first: Row
+    second: Row
+    found: Mapping[str, Difference | None]
 
 
 def escaped(text: str) -> str:
@@ -51,34 +75,39 @@ def interval(scores: Scores, name: str) -> str:
     return "" if DASH in shown else f" *({'–'.join(shown)})*"
 
 
-def marked(
-    values: Sequence[float | None], best: Callable[[Iterable[float]], float] = max
-) -> list[str]:
+def marked(values: Sequence[Any], best: Callable[..., float] = max) -> list[str]:
     """Values as text; those printed like the best are strong, unless all are printed alike."""
-    known = [value for value in values if value is not None]
-    if len({number(value) for value in known}) < 2:
-        return [number(value) for value in values]
-    winner = number(best(known))
-    return [f"**{text}**" if text == winner else text for text in map(number, values)]
+    texts = [number(value) for value in values]
+    known = [value for value in values if not pd.isna(value)]
+    winner = number(best(known)) if len(set(texts) - {DASH}) > 1 else None
+    return [f"**{text}**" if text == winner else text for text in texts]
 
 
-def score_columns(
-    entries: Sequence[Mapping[str, Any]], names: Sequence[str], ours: int = 0
-) -> dict[str, list[str]]:
-    """Columns of scores with their intervals; the best of the first `ours` entries are strong."""
-    columns = {}
+def entries(rows: Iterable[Row], split: str, **texts: str) -> list[dict[str, Any]]:
+    """The scores of the rows that were scored on a split, each with its `method`, and `texts`."""
+    scored = [row for row in rows if row.scores.get(split)]
+    return [{"method": row.title, **row.scores[split], **texts} for row in scored]
+
+
+def scores_table(
+    entries: Entries, names: Sequence[str], ours: int | None = None, *texts: str
+) -> pd.DataFrame:
+    """A line per entry: its `method`, its `texts`, and scores with their intervals.
+
+    Args:
+        entries: scores by name.
+        names: of the scores.
+        ours: of so many entries, the first, the best scores are strong; by default of all.
+        texts: names of further texts, which are Markdown.
+    """
+    table = {"Method": [escaped(one["method"]) for one in entries]}
+    table |= {text.capitalize(): [one[text] for one in entries] for text in texts}
     for name in names:
         best = marked([one.get(name) for one in entries[:ours]], min if name == "loss" else max)
-        cells = best + [number(one.get(name)) for one in entries[ours:]]
-        intervals = [interval(one, name) for one in entries]
-        columns[SCORE_TITLES[name]] = [a + b for a, b in zip(cells, intervals, strict=True)]
-    return columns
-
-
-def scores_table(rows: Sequence[Row], split: str, names: Sequence[str]) -> pd.DataFrame:
-    """A line per row, a column for each of the scores `names`."""
-    columns = score_columns([row.scores.get(split, {}) for row in rows], names, len(rows))
-    return pd.DataFrame({"Method": [escaped(row.title) for row in rows]} | columns)
+        cells = best + [number(one.get(name)) for one in entries[len(best) :]]
+        pairs = zip(cells, entries, strict=True)
+        table[SCORE_TITLES[name]] = [cell + interval(one, name) for cell, one in pairs]
+    return pd.DataFrame(table)
 
 
 def standing(rows: Sequence[Row], split: str, runs: Sequence[ReferenceRun]) -> list[dict[str, Any]]:
@@ -93,10 +122,10 @@ def standing(rows: Sequence[Row], split: str, runs: Sequence[ReferenceRun]) -> l
         Per method its name, `method`, whose `images` it is scored on, and its scores.
     """
     kept = [
-        {"method": f"{row.title}, {run.name}", **row.scores[TEST]}
+        {**one, "method": f"{one['method']}, {run.name}"}
         for run in runs
-        for row in run.table_rows()
-        if run.official_test and TEST in row.scores
+        if run.official_test
+        for one in entries(run.table_rows(), TEST)
     ]
     original = [
         {**one, "method": "Original's best F1"}
@@ -113,63 +142,85 @@ def standing(rows: Sequence[Row], split: str, runs: Sequence[ReferenceRun]) -> l
     return [*ours, *({**one, "images": OFFICIAL} for one in best)]
 
 
-def standing_table(entries: Sequence[Mapping[str, Any]], ours: int) -> pd.DataFrame:
-    """A line per entry of `standing`; the best of the first `ours` are strong."""
-    texts = {name: [escaped(one[name]) for one in entries] for name in ("method", "images")}
-    columns = score_columns(entries, SUMMARY, ours)
-    return pd.DataFrame({name.capitalize(): cells for name, cells in texts.items()} | columns)
+def differences_table(pairs: Sequence[Pair]) -> pd.DataFrame:
+    """A line per pair of rows: the differences, their intervals, and whether they hold."""
+    lines = [
+        [escaped(short(first)), escaped(short(second)), *map(_difference, found.values())]
+        for first, second, found in pairs
+    ]
+    return pd.DataFrame(lines, columns=["Method", "Minus", *DECIDING.values()])
 
 
-def organ_tables(rows: Sequence[Row], split: str, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """A table per score, keyed by its title, with a row per organ and a column per method.
+def _difference(found: Difference | None) -> str:
+    if found is None:
+        return "too few images"
+    mean, low, high = map(signed, (found.mean, found.low, found.high))
+    said = f"**{mean} holds**" if found.holds else f"{mean} may be chance"
+    left_out = f"; {found.left_out} left out" if found.left_out else ""
+    return f"{said} *({low} to {high}; higher on {found.wins} of {found.images}{left_out})*"
+
+
+def signed(value: float) -> str:
+    """A difference as text, with a sign unless it is printed as 0."""
+    text = f"{value:+.{DIFFERENCE_DIGITS}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def short(row: Row) -> str:
+    """The row's title up to its first comma, which would be confusing in a list."""
+    return row.title.partition(",")[0]
+
+
+def organ_tables(
+    rows: Sequence[Row], images: Mapping[str, pd.DataFrame], organs: Mapping[str, str]
+) -> dict[str, pd.DataFrame]:
+    """A table per score of `DECIDING`, keyed by its title: a row per organ, a column per method.
 
     Scores that are missing for every organ and method are left out.
+
+    Args:
+        rows: the methods.
+        images: scores by row and image.
+        organs: of each image.
     """
-    scored = [row.organs.get(split, {}) for row in rows]
-    images = {organ: scores["images"] for one in scored for organ, scores in one.items()}
-    organs = sorted(images)
-    counts = [*(images[organ] for organ in organs), sum(images.values())]
-    tables = {}
-    for name in names:
-        lines = [[one.get(organ, {}).get(name) for one in scored] for organ in organs]
-        if any(value is not None for line in lines for value in line):
-            lines.append([row.value(split, name) for row in rows])
-            table = pd.DataFrame(map(marked, lines), columns=[escaped(row.title) for row in rows])
-            table.insert(0, "Organ", [*map(escaped, organs), "all"])
-            table.insert(1, "Images", [number(count, 0) for count in counts])
-            tables[SCORE_TITLES[name]] = table
-    return tables
+    scored = {escaped(row.title): images[row.key] for row in rows if row.key in images}
+    found = {}
+    for name, title in DECIDING.items() if scored else ():
+        groups = {method: one[name].groupby(pd.Series(organs)) for method, one in scored.items()}
+        means = pd.DataFrame({method: group.mean() for method, group in groups.items()})
+        if means.notna().any(axis=None):
+            means.loc["all"] = [one[name].mean() for one in scored.values()]
+            sizes = next(iter(groups.values())).size()
+            lines = zip(means.index, [*sizes, sum(sizes)], means.values.tolist(), strict=True)
+            cells = [[escaped(organ), str(size), *marked(line)] for organ, size, line in lines]
+            found[title] = pd.DataFrame(cells, columns=["Organ", "Images", *scored])
+    return found
 
 
 def calibration_table(rows: Sequence[Row], splits: Sequence[str]) -> pd.DataFrame:
     """The expected calibration error of each row on each split."""
     table = {"Method": [escaped(row.title) for row in rows]}
     for split in splits:
-        found = [row.calibration.get(split) for row in rows]
-        table[SPLIT_TITLES[split]] = marked([one.error if one else None for one in found], min)
+        bins = [row.calibration.get(split, []) for row in rows]
+        table[SPLIT_TITLES[split]] = marked(list(map(expected_calibration_error, bins)), min)
     return pd.DataFrame(table)
 
 
 def fates_table(counts: pd.DataFrame) -> pd.DataFrame:
     """What `count_fates` counted, of all sizes together: a line per method."""
-    total = counts.groupby(["method", "fate"])["nuclei"].sum()
-    lines = [
-        [escaped(method), *(str(total.get((method, fate), 0)) for fate in FATES)]
-        for method in counts["method"].unique()
-    ]
-    return pd.DataFrame(lines, columns=["Method", *(fate.capitalize() for fate in FATES)])
+    table = counts.pivot_table("nuclei", "method", "fate", "sum", fill_value=0, sort=False)
+    table = table.reindex(columns=FATES, fill_value=0).rename(escaped).astype(str).reset_index()
+    return table.rename(columns=str.capitalize)
 
 
 def settings_table(rows: Sequence[Row]) -> pd.DataFrame:
     """The settings of each row, and which images its threshold and nuclei were chosen on."""
-    lines = []
-    for row in rows:
-        on = row.settings.get("chosen_on", {})
-        chosen = {"chosen_on": ", ".join(dict.fromkeys(on.values()))} if on else {}
-        lines.append({"method": row.title, **row.settings, **chosen})
-    table = pd.DataFrame(lines).astype(object).fillna(DASH)
+    table = pd.DataFrame([{"method": row.title, **row.settings} for row in rows], dtype=object)
+    if "chosen_on" in table:
+        on = table["chosen_on"].dropna()
+        table["chosen_on"] = on.map(lambda images: ", ".join(dict.fromkeys(images.values())))
     table.columns = table.columns.str.replace("_", " ").str.capitalize()
-    return table.map(lambda cell: escaped(str(cell)))
+    return table.fillna(DASH).map(lambda cell: escaped(str(cell)))
 
 
 def history_table(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -191,36 +242,28 @@ def original_table(split: str, sources: Mapping[str, Sequence[Row]]) -> pd.DataF
         split: "train", "validation" or "test".
         sources: the rows of this run and of kept runs, keyed by their text in the column "From".
     """
-    every = records("original.csv") + [
-        {"split": name, "model": row.key, "source": source, **scores}
-        for source, rows in sources.items()
-        for row in rows
-        for name, scores in row.scores.items()
-        if scores
-    ]
+    every = [one for one in records("original.csv") if one["split"] == split]
+    for source, rows in sources.items():
+        every += entries(rows, split, source=source)
+    methods = list(dict.fromkeys(one["method"] for one in every))
     # The original's models, then ours, the baseline last.
-    models = sorted(dict.fromkeys(one["model"] for one in every), key=BASELINE.__eq__)
+    every.sort(key=lambda one: (one["method"] == TITLES[BASELINE], methods.index(one["method"])))
     lines = [
-        [escaped(TITLES.get(model, model)), one["source"]]
+        [escaped(one["method"]), one["source"]]
         + [number(one.get(name), ORIGINAL_DIGITS) for name in ORIGINAL]
-        for model in models
         for one in every
-        if (one["model"], one["split"]) == (model, split)
     ]
     return pd.DataFrame(lines, columns=["Model", "From", *(SCORE_TITLES[one] for one in ORIGINAL)])
 
 
 def comparison_table(runs: Sequence[ReferenceRun]) -> pd.DataFrame:
     """Kept runs on their test images, and what others published for the official ones."""
-    entries = records("published.csv")
-    for run in reversed(runs):
+    every = []
+    for run in runs:
         other = f", **on other images** ({escaped(run.dataset.protocol)})"
         source = f"here, `{run.name}`{'' if run.official_test else other}"
-        rows = [row for row in run.table_rows() if row.scores.get(TEST)]
-        entries[:0] = [{"method": row.title, "source": source, **row.scores[TEST]} for row in rows]
-    texts = {"Method": [escaped(one["method"]) for one in entries]}
-    texts["Source"] = [one["source"] for one in entries]
-    return pd.DataFrame(texts | score_columns(entries, COMPARED))
+        every += entries(run.table_rows(), TEST, source=source)
+    return scores_table([*every, *records("published.csv")], COMPARED, 0, "source")
 
 
 def records(name: str) -> list[dict[Any, Any]]:

@@ -1,20 +1,30 @@
 """The report, from the files of a run."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing_all, write_text
 from monuseg.core.paths import METRICS
 from monuseg.formats import paths
-from monuseg.formats.manifest import TRAIN, SplitRecord, read_records
+from monuseg.formats.manifest import TEST, TRAIN, VALIDATION, SplitRecord, read_records
 from monuseg.formats.rows import ModelsParams
-from stages.report import charts, pages
-from stages.report.content import content, headline_split
+from monuseg.scoring.paired import cautions, odds
+from stages.report import charts, pages, tables
 from stages.report.differences import compare, read_images
 from stages.report.fates import count_fates
-from stages.report.history import read_history
 from stages.report.overlays import galleries
 from stages.report.params import ReportParams
 from stages.report.reference import read_references
-from stages.report.rows import leader_of, read_rows
+from stages.report.rows import Row, leader_of, read_history, read_rows
+
+# The challenge's patients are from The Cancer Genome Atlas; no other source has ids like these.
+CHALLENGE_PREFIX = "TCGA-"
+
+# The names that `stages.download.synthetic` gives to its slides.
+SYNTHETIC_PREFIX = "SYN-"
 
 
 def write_report() -> None:
@@ -37,17 +47,67 @@ def write_report() -> None:
     learned = sorted(rows[:-1], key=lambda row: row is not leader)
     shown = [one for one in records if one.split == split and leader.key in images]
     given = content(
-        rows=rows,
+        rows,
+        records,
         pairs=[] if split == TRAIN else compare(rows, images),
+        references=read_references(paths.REFERENCE),
+        images=images,
         fates=count_fates([one for one in shown if one.tells_nuclei_apart], rows[:-1]),
         histories=histories,
-        references=read_references(paths.REFERENCE),
-        records=records,
     )
-    markdown = pages.markdown(**given)
+    markdown = pages.markdown(given)
     pictures = galleries(shown, learned, images[leader.key], params.overlays) if shown else []
-    figures = charts.figures(rows, images, pictures, histories, given)
-    html = pages.html(markdown, figures=figures, pictures=pictures, rows=learned)
+    html = pages.html(markdown, charts.figures(given, pictures), pictures, learned)
     with replacing_all(METRICS / "report.md", METRICS / "report.html") as [text, page]:
         write_text(text, markdown)
         write_text(page, html)
+
+
+def headline_split(rows: Sequence[Row]) -> str:
+    """The split that the report is about: test if it was scored, else validation, else training."""
+    scored = {split for row in rows for split, scores in row.scores.items() if scores}
+    return next((split for split in (TEST, VALIDATION) if split in scored), TRAIN)
+
+
+def calibrated_splits(rows: Sequence[Row]) -> list[str]:
+    """The splits to show calibration of: those scored; training only if there is no other."""
+    scored = [split for split in (VALIDATION, TEST) if any(row.scores.get(split) for row in rows)]
+    return [split for split in scored or [TRAIN] if any(split in row.calibration for row in rows)]
+
+
+def content(rows: Sequence[Row], records: Sequence[SplitRecord], **others: Any) -> dict[str, Any]:
+    """All that report.md.j2 and the charts show.
+
+    Args:
+        rows: of this run, the baseline last.
+        records: data/splits.csv.
+        others: the rows' comparison on the images of `headline_split`, `pairs`; kept runs,
+            `references`; the images' scores by row, `images`; training histories by model,
+            `histories`; and `fates`, as `stages.report.fates.count_fates` has them.
+    """
+    split, leader = headline_split(rows), leader_of(rows[:-1], headline_split(rows))
+    references, pairs = others["references"], others["pairs"]
+    titles = tables.SCORE_TITLES
+    found = [(titles[name], by) for pair in pairs for name, by in pair.found.items() if by]
+    foreign = sum(not one.id.startswith(CHALLENGE_PREFIX) for one in records)
+    this_run = "this run (other slides)" if foreign else "this run"
+    kept = {f"kept run `{run.name}`": run.table_rows() for run in references if run.official_test}
+    counted = pd.DataFrame(records).groupby(["split", "annotation", "um_per_pixel"], sort=False)
+    return {
+        **others,
+        "rows": rows,
+        "gain": next((pair.found for pair in pairs if pair[:2] == (leader, rows[-1])), {}),
+        "split": split,
+        "organs": {record.id: record.organ for record in records},
+        "split_images": sum(record.split == split for record in records),
+        "foreign": foreign,
+        "synthetic": all(image.id.startswith(SYNTHETIC_PREFIX) for image in records),
+        "leader": leader,
+        "standing": tables.standing(rows, split, references),
+        "odds": odds(len(found)) if found else "",
+        "left_out": any(one.left_out for _, one in found),
+        "cautions": cautions(found),
+        "calibrated": calibrated_splits(rows),
+        "sources": {this_run: rows, **kept},
+        "data": counted["organ"].agg(["size", "nunique"]).reset_index().values.tolist(),
+    }

@@ -11,10 +11,9 @@ import vl_convert
 from monuseg.scoring.calibration import ReliabilityBin
 from monuseg.scoring.paired import Difference
 from stages.report import charts
-from stages.report.charts import Spec, colours_of
-from stages.report.differences import Pair
-from stages.report.rows import Calibration, Row
-from stages.report.tables import standing
+from stages.report.charts import Specs, colours_of
+from stages.report.rows import Row
+from stages.report.tables import Pair, standing
 
 UNET = Row("unet", {"test": {"dice": 0.8, "dice_lo": 0.7, "dice_hi": 0.9, "aji": 0.5}})
 SEGNET = Row("segnet", {})
@@ -23,7 +22,7 @@ ROWS = [UNET, SEGNET, OTSU]
 COLOURS = colours_of(ROWS)
 
 
-def drawn(specs: list[Spec]) -> list[str]:
+def drawn(specs: Specs) -> list[str]:
     """The charts as SVG; each is valid, and has no data that the browser would have to fetch."""
     for spec in specs:
         alt.Chart.from_dict(spec)
@@ -31,23 +30,32 @@ def drawn(specs: list[Spec]) -> list[str]:
     return [vl_convert.vegalite_to_svg({**spec, "width": 300}) for spec in specs]
 
 
-def data(spec: Spec) -> list[dict[str, Any]]:
+def data(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of all data of a chart."""
     return [row for rows in spec["datasets"].values() for row in rows]
 
 
-def titles(specs: list[Spec]) -> list[str]:
+def titles(specs: Specs) -> list[str]:
     return [spec["title"] for spec in specs]
+
+
+def test_ten_rows_have_ten_colours_and_the_baseline_the_one_of_the_text() -> None:
+    rows = [Row(f"model{place}", {}) for place in range(11)]
+    *learned, baseline = colours_of([*rows, OTSU]).values()
+    assert len(set(learned[:10])) == 10
+    assert learned[10] == learned[0]
+    assert (baseline, charts.INK in learned) == (charts.INK, False)
 
 
 def test_scores_of_every_method_of_its_own_colour_and_the_original_by_its_f1() -> None:
     specs = charts.scores(standing(ROWS, "test", []), COLOURS)
     assert titles(specs) == ["Dice", "AJI", "PQ"]
-    dice = {row["method"]: row for row in data(specs[0])}
+    dice = {row["Method"]: row for row in data(specs[0])}
     assert dice["U-Net"] == {
-        **{"method": "U-Net", "images": "this run", "dice": 0.8, "dice_lo": 0.7, "dice_hi": 0.9}
+        **{"Method": "U-Net", "Images": "this run", "Score": 0.8, "From": 0.7, "To": 0.9}
     }
-    assert dice["Original's best F1"]["dice"] == 0.7858
+    assert dice["Original's best F1"]["Score"] == 0.7858
+    assert "CellViT SAM-H" in dice
     assert "SegNet" not in dice
     svg = drawn(specs)[0]
     assert charts.PALETTE[0] in svg
@@ -58,11 +66,11 @@ def test_the_matrix_has_both_signs_and_says_what_holds() -> None:
     found = {"dice": Difference(8, 0.1, 0.05, 0.2, 7), "aji": Difference(8, 0.1, -0.1, 0.3, 5)}
     specs = charts.differences([Pair(UNET, OTSU, {**found, "pq": None})])
     assert titles(specs) == ["Dice", "AJI"]
-    dice, aji = ([(row["method"], row["difference"], row["verdict"]) for row in data(spec)]
+    dice, aji = ([(row["Method"], row["Difference"], row["Verdict"]) for row in data(spec)]
                  for spec in specs)  # fmt: skip
     assert dice == [("U-Net", "+0.1000", "higher"), ("Otsu", "−0.1000", "lower")]
     assert {verdict for _, _, verdict in aji} == {"may be chance"}
-    assert data(specs[0])[1]["interval"] == "−0.2000 to −0.0500"
+    assert data(specs[0])[1]["Interval"] == "−0.2000 to −0.0500"
     drawn(specs)
     assert charts.differences([]) == []
 
@@ -70,9 +78,9 @@ def test_the_matrix_has_both_signs_and_says_what_holds() -> None:
 def test_an_image_leads_to_its_picture() -> None:
     scores = pd.DataFrame({"dice": [0.8], "aji": [0.5], "pq": [float("nan")]}, index=["a"])
     pictures = [{"id": "a", "organ": "colon"}]
-    specs = charts.images_by_organ(ROWS, {"unet": scores, "otsu": scores}, pictures, COLOURS)
+    specs = charts.organs(ROWS, {"unet": scores, "otsu": scores}, pictures, COLOURS)
     assert titles(specs) == ["Dice", "AJI"]
-    assert [(row["image"], row["method"], row["page"]) for row in data(specs[0])] == [
+    assert [(row["Image"], row["Method"], row["page"]) for row in data(specs[0])] == [
         ("a", "U-Net", "#image-0"),
         ("a", "Otsu, no training", "#image-0"),
     ]
@@ -80,9 +88,10 @@ def test_an_image_leads_to_its_picture() -> None:
     points = specs[0]["layer"][-1]["encoding"]
     assert points["href"] == {"field": "page", "type": "nominal"}
     # Vega shows what is titled `image` as a picture from that address.
-    assert [one["title"] for one in points["tooltip"]][:2] == ["Image", "Organ"]
+    tips = ["Image", "Organ", "Method", "Dice", "AJI", "PQ"]
+    assert [one["field"] for one in points["tooltip"]] == tips
     drawn(specs)
-    assert charts.images_by_organ(ROWS, {}, [], COLOURS) == []
+    assert charts.organs(ROWS, {}, [], COLOURS) == []
 
 
 def calibrated(*splits: str) -> Row:
@@ -90,16 +99,16 @@ def calibrated(*splits: str) -> Row:
         ReliabilityBin(0.0, 0.1, pixels=90, mean_probability=0.01, nucleus_fraction=0.1),
         ReliabilityBin(0.9, 1.0, pixels=10, mean_probability=0.95, nucleus_fraction=0.9),
     ]
-    return Row("segnet", {}, calibration=dict.fromkeys(splits, Calibration(0.02, bins)))
+    return Row("segnet", {}, dict.fromkeys(splits, bins))
 
 
 def test_precision_and_recall_follow_from_the_bins() -> None:
     [spec] = charts.precision_recall([UNET, calibrated("test"), OTSU], "test", COLOURS)
     # Of 18 nucleus pixels 9 are among the 10 above 0.9, and all among the 100 above 0.
-    assert data(spec) == [
-        {"method": "SegNet", "precision": 0.9, "recall": 0.5, "threshold": 0.9},
-        {"method": "SegNet", "precision": 0.18, "recall": 1.0, "threshold": 0.0},
-        {"method": "Otsu, no training", "precision": 0.9, "recall": 0.6},
+    assert sorted(data(spec), key=lambda row: (row["Method"] != "SegNet", row["Recall"])) == [
+        {"Method": "SegNet", "Precision": 0.9, "Recall": 0.5, "Threshold": 0.9},
+        {"Method": "SegNet", "Precision": 0.18, "Recall": 1.0, "Threshold": 0.0},
+        {"Method": "Otsu, no training", "Precision": 0.9, "Recall": 0.6},
     ]
     drawn([spec])
     assert charts.precision_recall([UNET], "test", COLOURS) == []
@@ -108,7 +117,7 @@ def test_precision_and_recall_follow_from_the_bins() -> None:
 def test_a_reliability_curve_a_split_of_the_rows_that_have_probabilities() -> None:
     specs = charts.reliability([calibrated("validation", "test"), OTSU], ("test",), COLOURS)
     assert titles(specs) == ["Test"]
-    assert {row.get("method") for row in data(specs[0])} == {None, "SegNet"}
+    assert {row.get("Method") for row in data(specs[0])} == {None, "SegNet"}
     drawn(specs)
     assert charts.reliability([OTSU], ("test",), COLOURS) == []
 
@@ -130,8 +139,8 @@ def test_a_chart_for_each_curve_that_holds_values(validated: bool) -> None:
     dice = [0.5, 0.6] if validated else [float("nan")] * 2
     curves = {"objective": [0.9, 0.8], "validation_loss": dice, "validation_dice": dice}
     history = pd.DataFrame({"epoch": [1.0, 2.0], **curves})
-    specs = charts.training({"unet": history, "tiny": history}, {**COLOURS, "tiny": "#56B4E9"})
+    specs = charts.training({"U-Net": history, "tiny": history}, {**COLOURS, "tiny": "#56B4E9"})
     every = ["Training objective", "Validation loss", "Validation Dice"]
     assert titles(specs) == (every if validated else every[:1])
-    assert {row["model"] for row in data(specs[0])} == {"U-Net", "tiny"}
+    assert {row["Method"] for row in data(specs[0])} == {"U-Net", "tiny"}
     drawn(specs)

@@ -5,15 +5,9 @@ from pathlib import Path
 import pytest
 
 from monuseg.core.errors import PipelineError
-from stages.report.differences import (
-    Pair,
-    compare,
-    differences_table,
-    listed,
-    read_images,
-    signed,
-)
+from stages.report.differences import compare, read_images
 from stages.report.rows import Row
+from stages.report.tables import Pair, differences_table, signed
 
 IDS = "abcdefgh"
 # Far more between images than between rows.
@@ -112,9 +106,3 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 )
 def test_a_difference_has_a_sign_unless_it_is_none(value: float, text: str) -> None:
     assert signed(value) == text
-
-
-def test_a_list_reads_as_a_sentence() -> None:
-    assert [listed(["A"]), listed(["A", "B"]), listed(["A", "B", "C"])] == [
-        *("A", "A and B", "A, B and C")
-    ]

@@ -16,7 +16,7 @@ from monuseg.formats.manifest import SplitRecord
 from stages.report.overlays import (
     FULL,
     SMALL,
-    SMALL_BYTES,
+    SMALL_LETTERS,
     errors,
     galleries,
     outlines,
@@ -71,10 +71,10 @@ def test_errors_have_a_number_each() -> None:
 
 def test_what_compresses_badly_loses_quality() -> None:
     noise = np.random.default_rng(1).integers(0, 255, (SMALL, SMALL, 3), dtype=np.uint8)
-    large, small = photograph(noise, 10**9), photograph(noise, SMALL_BYTES)
+    large, small = photograph(noise, 10**9), photograph(noise, SMALL_LETTERS)
     assert len(small) < len(large) / 2
     plain = np.full((SMALL, SMALL, 3), 200, np.uint8)
-    assert photograph(plain, SMALL_BYTES) == photograph(plain, 10**9)
+    assert photograph(plain, SMALL_LETTERS) == photograph(plain, 10**9)
 
 
 def write(name: str, size: int, predicted_size: int | None = None) -> SplitRecord:

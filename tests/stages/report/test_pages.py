@@ -1,7 +1,7 @@
 """What the report says of the data, as Markdown and as HTML."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,25 +12,31 @@ from monuseg.formats.manifest import SplitRecord
 from monuseg.scoring.calibration import ReliabilityBin
 from monuseg.scoring.paired import Difference
 from stages.report import pages
-from stages.report.content import calibrated_splits, content, headline_split
-from stages.report.differences import Pair
-from stages.report.rows import Calibration, Row
-from stages.report.tables import escaped
+from stages.report.rows import Row
+from stages.report.tables import Pair, escaped
+from stages.report.writing import calibrated_splits, content, headline_split
 
 HOSTILE = "<script>alert('x')</script> | **a** `b` [c](https://d.example) & \\ \n# e_f"
 OTSU = Row("otsu", {"test": {"dice": 0.7, "aji": 0.5, "pq": 0.4}})
 
 
-def report(rows: Sequence[Row], pairs: Sequence[Pair] = (), model: str = "unet") -> str:
+def report(
+    rows: Sequence[Row],
+    pairs: Sequence[Pair] = (),
+    model: str = "unet",
+    images: Mapping[str, pd.DataFrame] | None = None,
+) -> str:
+    record = SplitRecord("SYN-colon-0001", "odd|organ", "test", 0.25, 0.25, "aperio-xml")
     history = {"epoch": [1.0], "objective": [0.5], "validation_loss": [0.5]}
     return pages.markdown(
-        **content(
-            rows=rows,
+        content(
+            rows,
+            [record],
             pairs=pairs,
+            references=[],
+            images=images or {},
             fates=None,
             histories={model: pd.DataFrame({**history, "validation_dice": [0.5]})},
-            references=[],
-            records=[SplitRecord("SYN-colon-0001", "colon", "test", 0.25, 0.25, "aperio-xml")],
         )
     )
 
@@ -104,20 +110,20 @@ def test_every_chart_stands_in_its_section_and_cannot_end_its_script() -> None:
 
 def test_what_a_template_names_must_be_given() -> None:
     with pytest.raises(UndefinedError):
-        pages.markdown(split="test")
+        pages.markdown({"split": "test"})
 
 
 def test_every_markdown_table_is_well_formed() -> None:
-    organs = {"test": {"odd|organ": {"dice": 0.5, "images": 1.0}}}
-    bins = [ReliabilityBin(0.0, 0.1, 1, 0.0, 0.0)]
-    calibration = {"test": Calibration(0.1, bins)}
-    row = Row("strange|name", {"test": {"dice": 0.5}}, organs, calibration)
+    calibration = {"test": [ReliabilityBin(0.0, 0.1, 1, 0.0, 0.0)]}
+    row = Row("strange|name", {"test": {"dice": 0.5}}, calibration)
+    images = pd.DataFrame({"dice": [0.5], "aji": [0.4], "pq": [0.3]}, ["SYN-colon-0001"])
     found = dict.fromkeys(("dice", "aji", "pq"), Difference(6, 0.1, 0.05, 0.2, 6))
-    text = report([row, Row("otsu", {})], [Pair(row, Row("otsu", {}), found)], "strange|name")
+    rows = [row, Row("otsu", {})]
+    text = report(rows, [Pair(*rows, found)], "strange|name", {"strange|name": images})
     blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-    # Summary, differences, epochs, Dice by organ, further scores, calibration, the original's
-    # three, the comparison, settings.
-    assert len(blocks) == 11
+    # Summary, differences, epochs, three scores by organ, further scores, calibration, the
+    # original's three, the comparison, settings.
+    assert len(blocks) == 13
     for block in blocks:
         head, rule, *lines = block.splitlines()
         assert lines
@@ -173,7 +179,7 @@ def test_that_images_are_left_out_is_explained() -> None:
     unet = Row("unet", {"test": {"dice": 0.8}})
     one = Difference(8, 0.1, 0.01, 0.2, 6, left_out=1)
     text = report([unet, OTSU], [Pair(unet, OTSU, {"dice": one, "aji": None, "pq": None})])
-    assert "Such images are **left out** here" in text
+    assert "the image is **left out** here" in text
 
 
 def test_of_one_image_there_is_no_interval_and_no_warning() -> None:
@@ -193,9 +199,10 @@ def test_the_report_is_about_test_if_scored_else_validation_else_training() -> N
 
 
 def test_calibration_is_of_training_images_only_where_no_others_are_scored() -> None:
-    every = dict.fromkeys(("train", "validation", "test"), Calibration(0.1, []))
+    bins = [ReliabilityBin(0.0, 0.1, 1, 0.0, 0.0)]
+    every = dict.fromkeys(("train", "validation", "test"), bins)
     scores = {"dice": 0.5}
-    assert calibrated_splits([Row("unet", {"train": scores}, {}, every)]) == ["train"]
+    assert calibrated_splits([Row("unet", {"train": scores}, every)]) == ["train"]
     both = {"train": scores, "validation": scores, "test": scores}
-    assert calibrated_splits([Row("unet", both, {}, every)]) == ["validation", "test"]
+    assert calibrated_splits([Row("unet", both, every)]) == ["validation", "test"]
     assert calibrated_splits([OTSU]) == []

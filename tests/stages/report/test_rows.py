@@ -1,4 +1,4 @@
-"""Reading the scores of rows."""
+"""Reading the scores of rows, and training histories."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from monuseg.core.errors import PipelineError
-from stages.report.rows import Row, read_rows
+from stages.report.rows import Row, read_history, read_rows
+from stages.report.tables import history_table
+
+HEAD = "epoch,learning_rate,objective,validation_loss,validation_accuracy,validation_dice\n"
 
 
 def write(folder: Path, row: str, scores: object, detail: object | None = None) -> None:
@@ -20,7 +23,6 @@ def test_rows_are_models_in_order_then_ensemble_then_baseline(tmp_path: Path) ->
         write(tmp_path, row, {})
     rows = read_rows(["unet", "segnet"], tmp_path, tmp_path / "detail")
     assert [row.key for row in rows] == ["unet", "segnet", "ensemble", "otsu"]
-    assert [row.is_baseline for row in rows] == [False, False, False, True]
 
 
 def test_without_its_file_there_is_no_ensemble(tmp_path: Path) -> None:
@@ -41,7 +43,7 @@ def test_detail_adds_numbers_and_never_splits(tmp_path: Path) -> None:
     assert row.scores == {"test": {"dice": 0.8, "loss": 1.0, "pixel_dice": 0.95}}
 
 
-def test_organs_and_calibration_are_those_of_scored_splits(tmp_path: Path) -> None:
+def test_calibration_is_that_of_scored_splits(tmp_path: Path) -> None:
     bins = [
         {
             "low": 0.9,
@@ -52,25 +54,24 @@ def test_organs_and_calibration_are_those_of_scored_splits(tmp_path: Path) -> No
         }
     ]
     split = {
-        "organs": {"colon": {"images": 2, "dice": 0.7}},
         "calibration": {"expected_calibration_error": 0.15, "bins": bins},
     }
     write(tmp_path, "unet", {"test": {"dice": 0.8}}, {"test": split, "train": split})
     # A hard mask has no calibration.
-    write(tmp_path, "otsu", {"test": {"dice": 0.7}}, {"test": {"organs": {}}})
+    write(tmp_path, "otsu", {"test": {"dice": 0.7}}, {"test": {}})
     unet, otsu = read_rows(["unet"], tmp_path, tmp_path / "detail")
-    assert unet.organs == {"test": {"colon": {"images": 2.0, "dice": 0.7}}}
     assert list(unet.calibration) == ["test"]
-    assert unet.calibration["test"].error == 0.15
-    assert unet.calibration["test"].bins[0].nucleus_fraction == 0.8
-    assert (otsu.organs, otsu.calibration) == ({"test": {}}, {})
+    [found] = unet.calibration["test"]
+    assert (found.high, found.pixels, found.nucleus_fraction) == (1.0, 5, 0.8)
+    assert otsu.calibration == {}
 
 
 @pytest.mark.parametrize(
     "calibration",
     [
-        {"bins": []},
-        {"expected_calibration_error": "good", "bins": []},
+        {},
+        {"bins": [1]},
+        {"bins": [dict.fromkeys(("low", "high", "pixels", "mean_probability"), 1)]},
         {"expected_calibration_error": 0.1, "bins": [{}]},
         {"expected_calibration_error": 0.1, "bins": [{"surplus": 1}]},
         [1],
@@ -95,7 +96,7 @@ def test_an_undefined_score_is_none() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no valid JSON"),
+        ("{", "not what stage evaluate writes .*JSONDecodeError.*line 1 column 2"),
         ("[1]", "not what stage evaluate writes"),
         ('{"test": 1}', "not what stage evaluate writes"),
     ],
@@ -105,3 +106,31 @@ def test_a_malformed_file_is_named(tmp_path: Path, content: str, message: str) -
     (tmp_path / "unet.json").write_text(content)
     with pytest.raises(PipelineError, match=rf"unet\.json.*{message}.*dvc repro evaluate@unet"):
         read_rows(["unet"], tmp_path, tmp_path / "detail")
+
+
+def test_the_first_epoch_of_highest_dice_is_named(tmp_path: Path) -> None:
+    rows = "1,0.1,0.9,0.5,0.8,0.7\n2,0.1,0.8,0.4,0.8,0.75\n3,0.1,0.7,0.3,0.8,0.75\n"
+    (tmp_path / "unet.csv").write_text(HEAD + rows)
+    table = history_table({"unet": read_history("unet", tmp_path)})
+    assert list(table.iloc[0]) == ["U-Net", "3", "0.700", "0.750", "2"]
+
+
+def test_without_validation_images_there_are_dashes(tmp_path: Path) -> None:
+    (tmp_path / "unet.csv").write_text(HEAD + "1,0.1,0.9,,,\n2,0.1,0.8,,,\n")
+    table = history_table({"unet": read_history("unet", tmp_path)})
+    assert list(table.iloc[0]) == ["U-Net", "2", "0.800", "–", "–"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no training history"),
+        (HEAD, "is no training history .*no epoch"),
+        ("epoch,objective\n1,2\n", "is no training history .*'validation_loss'"),
+        (HEAD + "1,0.1,good,,,\n", "is no training history .*'good'"),
+    ],
+)
+def test_a_malformed_history_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "unet.csv").write_text(text)
+    with pytest.raises(PipelineError, match=rf"unet\.csv.*{message}.*dvc repro train@unet"):
+        read_history("unet", tmp_path)

@@ -2,19 +2,20 @@
 
 import pandas as pd
 
+from monuseg.scoring.calibration import ReliabilityBin
 from stages.report.reference import ReferenceRun
-from stages.report.rows import Calibration, Row
+from stages.report.rows import Row
 from stages.report.tables import (
     SUMMARY,
     calibration_table,
     comparison_table,
+    entries,
     fates_table,
     organ_tables,
     original_table,
     scores_table,
     settings_table,
     standing,
-    standing_table,
 )
 
 OURS = {"loss": 0.2, "accuracy": 0.91, "f1": 0.79, "dice": 0.8, "pixel_dice": 0.96}
@@ -31,7 +32,7 @@ def lines(table: pd.DataFrame, model: str) -> list[list[str]]:
 
 def test_summary_has_a_dash_for_what_is_missing_and_intervals_where_both_ends_are() -> None:
     scores = {"dice": 0.80049, "aji": 0.6, "dice_lo": 0.78, "dice_hi": 0.82, "aji_lo": 0.5}
-    table = scores_table([Row("unet", {"test": scores})], "test", SUMMARY)
+    table = scores_table(entries([Row("unet", {"test": scores})], "test"), SUMMARY)
     assert list(table.columns) == [
         *("Method", "Dice", "AJI", "PQ", "F1", "IoU", "Accuracy", "Loss"),
     ]
@@ -46,7 +47,7 @@ def test_the_best_of_a_column_is_strong_and_the_lowest_loss_is_best() -> None:
         Row("deeplabv3plus", {"test": {"dice": 0.8102}}),
         Row("otsu", {"test": {"dice": 0.7}}),
     ]
-    assert texts(scores_table(rows, "test", ("dice", "loss", "pq"))) == [
+    assert texts(scores_table(entries(rows, "test"), ("dice", "loss", "pq"))) == [
         ["U-Net", "**0.810**", "0.300", "0.500"],
         ["SegNet", "0.800", "**0.200**", "0.500"],
         ["DeepLabV3+", "**0.810**", "–", "–"],
@@ -158,8 +159,7 @@ def test_comparison_puts_kept_runs_above_published_numbers_and_marks_other_image
 def test_the_best_of_others_stands_below_the_run() -> None:
     rows = [Row("unet", {"test": {"dice": 0.8}}), Row("otsu", {"test": {"dice": 0.7}})]
     runs = [kept("real", "challenge"), kept("mine", "ids")]
-    entries = standing(rows, "test", runs)
-    table = standing_table(entries, len(rows))
+    table = scores_table(standing(rows, "test", runs), SUMMARY, len(rows), "images")
     assert [line[:3] for line in texts(table)] == [
         ["U-Net", "this run", "**0.800**"],
         ["Otsu, no training", "this run", "0.700"],
@@ -199,51 +199,37 @@ def test_settings_have_a_dash_where_a_row_has_none() -> None:
     ]
     table = settings_table(rows)
     assert list(table.columns) == ["Method", "Min area", "Chosen on"]
-    assert texts(table) == [["U-Net", "30.0", "given, train"], ["Otsu, no training", "–", "–"]]
+    assert texts(table) == [["U-Net", "30", "given, train"], ["Otsu, no training", "–", "–"]]
 
 
 def test_a_table_a_score_with_a_row_an_organ_and_all_below() -> None:
-    rows = [
-        Row(
-            "unet",
-            {"test": {"dice": 0.8, "aji": 0.5}},
-            {
-                "test": {
-                    "lung": {"images": 3.0, "dice": 0.7, "aji": 0.4},
-                    "brain": {"images": 1.0, "dice": 0.9},
-                }
-            },
-        ),
-        Row(
-            "otsu",
-            {"test": {"dice": 0.6}},
-            {
-                "test": {
-                    "lung": {"images": 3.0, "dice": 0.8},
-                    "brain": {"images": 1.0, "dice": 0.9},
-                }
-            },
-        ),
-    ]
-    tables = organ_tables(rows, "test", ("dice", "aji", "pq"))
+    nan = float("nan")
+    ids = ["a", "b", "c", "d"]
+    unet = {"dice": [0.8, 0.9, 0.7, 0.6], "aji": [0.4, nan, 0.5, 0.3], "pq": [nan] * 4}
+    otsu = {"dice": [0.9, 0.9, 0.8, 0.7], "aji": [nan] * 4, "pq": [nan] * 4}
+    images = {"unet": pd.DataFrame(unet, ids), "otsu": pd.DataFrame(otsu, ids)}
+    rows = [Row("unet", {}), Row("segnet", {}), Row("otsu", {})]
+    organs = {"a": "lung", "b": "brain", "c": "lung", "d": "lung", "of training": "colon"}
+    tables = organ_tables(rows, images, organs)
     assert list(tables) == ["Dice", "AJI"]
     assert list(tables["Dice"].columns) == ["Organ", "Images", "U-Net", "Otsu, no training"]
     assert texts(tables["Dice"]) == [
         ["brain", "1", "0.900", "0.900"],
         ["lung", "3", "0.700", "**0.800**"],
-        ["all", "4", "**0.800**", "0.600"],
+        ["all", "4", "0.750", "**0.825**"],
     ]
     assert texts(tables["AJI"]) == [
         ["brain", "1", "–", "–"],
         ["lung", "3", "0.400", "–"],
-        ["all", "4", "0.500", "–"],
+        ["all", "4", "0.400", "–"],
     ]
-    assert organ_tables(rows, "validation", ("dice",)) == {}
+    assert organ_tables(rows, {}, organs) == {}
 
 
 def calibrated(row: str, errors: dict[str, float]) -> Row:
-    made = {split: Calibration(error, []) for split, error in errors.items()}
-    return Row(row, {}, calibration=made)
+    """A row of one bin a split, whose gap is the error."""
+    bins = {split: [ReliabilityBin(0.5, 0.6, 9, 0.5, 0.5 + gap)] for split, gap in errors.items()}
+    return Row(row, {}, bins)
 
 
 def test_the_lowest_calibration_error_is_strong_and_a_mask_has_a_dash() -> None:
