@@ -57,6 +57,7 @@ def test_what_the_library_imports_is_what_the_package_needs() -> None:
     }
     # Other back ends, and what is imported only where a setting asks for it.
     optional = {"tensorflow", "jax", "torch", "distributed", "pyarrow", "shapely"}
+    optional |= {"aiohttp", "fsspec"}
     # Comes with pydantic.
     optional.add("pydantic_core")
     names = [requirement.name for requirement in needed(PROJECT["dependencies"])]

@@ -14,6 +14,7 @@ from monuseg.segment.options import (
     ExportFormat,
     pretrained,
 )
+from monuseg.segment.staging import is_url
 
 SEGMENT = """\
 Find the nuclei of images and whole slides; needs no project, no training and no TensorFlow.
@@ -35,7 +36,11 @@ onnx and savedmodel need TensorFlow, onnx also tf2onnx."""
 def add_segment_arguments(command: argparse.ArgumentParser) -> None:
     """Declare what `monuseg segment` takes."""
     command.add_argument(
-        "images", nargs="*", type=Path, metavar="image", help="a file, or a folder of images"
+        "images",
+        nargs="*",
+        type=_image,
+        metavar="image",
+        help="a file, a folder of images, or a URL as s3://bucket/slide.svs",
     )
     command.add_argument(
         "--slides",
@@ -122,6 +127,10 @@ def add_export_arguments(command: argparse.ArgumentParser) -> None:
         type=Path,
         help="file to write, as unet.onnx or unet.keras; of savedmodel a folder",
     )
+
+
+def _image(text: str) -> str | Path:
+    return text if is_url(text) else Path(text)
 
 
 def _model(text: str) -> str | Path:

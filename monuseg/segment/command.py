@@ -5,7 +5,7 @@ import errno
 import math
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from monuseg.segment.region import DrawnRegions
 from monuseg.segment.resolution_check import size_remark
 from monuseg.segment.search import identity_of
 from monuseg.segment.slide import SQUARE, Choices, segment_slide
+from monuseg.segment.staging import Scratch, staged
 
 SUMMARY = "segment{}.csv"
 # Errors of one result, not of the disk or of the output folder.
@@ -46,7 +47,7 @@ class Outcome:
     """A row of segment.csv: an image and what came of it.
 
     Attributes:
-        image: the file.
+        image: the file, or its URL without login and query.
         results: path of its results without suffix, in the folder of results.
         width: in pixels; this and what follows is None as far as the image could not be read.
         height: in pixels.
@@ -92,6 +93,7 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.scene,
         None if arguments.region is None else str(arguments.region),
     )
+    Scratch.of(arguments.output)  # so does this
     found = inputs_of(arguments.images, arguments.slides, arguments.output)
     if arguments.region is not None and len(found) > 1:
         raise PipelineError(
@@ -176,26 +178,29 @@ def _segmented(
     given = one.um_per_pixel if choices.um_per_pixel is None else choices.um_per_pixel
     if choices.region is None and one.region is not None:
         choices = replace(choices, region=str(one.region))
-    try:
-        slide = open_slide(
-            one.path,
-            um_per_pixel=given,
-            crop_to_bounds=choices.crop_to_bounds,
-            scene=choices.scene,
-        )
-    except (PipelineError, OSError) as error:
-        return _failed(outcome, error)
-    with (
-        slide,
-        tqdm(desc=one_line(one.path.name), unit="block", disable=not sys.stderr.isatty()) as bar,
-    ):
+    with ExitStack() as stack:
+        try:
+            path = one.path
+            if one.url:
+                path = stack.enter_context(staged(one.url, Scratch.of(output)))
+            slide = open_slide(
+                path,
+                um_per_pixel=given,
+                crop_to_bounds=choices.crop_to_bounds,
+                scene=choices.scene,
+            )
+        except (PipelineError, OSError) as error:
+            return _failed(outcome, error)
+        stack.enter_context(slide)
+        quiet = not sys.stderr.isatty()
+        bar = stack.enter_context(tqdm(desc=one_line(path.name), unit="block", disable=quiet))
         um_per_pixel, remark = slide.um_per_pixel, slide.remark
         if um_per_pixel is None:
             um_per_pixel = network.um_per_pixel
             assumed = f"no resolution stated, the model's {um_per_pixel:.3g} um per pixel assumed"
             remark = "; ".join(filter(None, [remark, f"{assumed} (--um-per-pixel sets it)"]))
         if remark:
-            tell(f"{one.path}: {remark}")
+            tell(f"{one.shown}: {remark}")
         outcome = replace(
             outcome,
             width=slide.width,
@@ -226,7 +231,7 @@ def _segmented(
     if slide.um_per_pixel is None:
         remarks += filter(None, [size_remark(written.nuclei, written.median_area, um_per_pixel)])
     for said in remarks:
-        tell(f"{one.path}: {said}")
+        tell(f"{one.shown}: {said}")
     found = f"{written.nuclei} nuclei at {um_per_pixel:.3g} um per pixel ({outcome.source})"
     found = f"{found}, {views} view{'s' * (views > 1)}"
     if written.earlier:
@@ -234,7 +239,7 @@ def _segmented(
             "nothing computed: results of the same image, weights, settings and version stand, "
             f"beside {one.place}{RECORD}: {found}"
         )
-    print(one_line(f"{one.path}: {found}"), flush=True)
+    print(one_line(f"{one.shown}: {found}"), flush=True)
     outcome = replace(
         outcome,
         nuclei=written.nuclei,
@@ -250,7 +255,7 @@ def _segmented(
 
 
 def _row(one: Input, output: Path) -> Outcome:
-    return Outcome(str(one.path), str(one.place.relative_to(output)))
+    return Outcome(one.shown, str(one.place.relative_to(output)))
 
 
 def _failed(outcome: Outcome, error: Exception) -> Outcome:

@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from monuseg.core.files import replacing, replacing_folder
 from monuseg.models.shared import backend
 from monuseg.models.shared.registry import architecture
 from monuseg.models.shared.scaling import IMAGENET_MEAN, UINT8_MIDDLE
-from monuseg.segment.models import ModelChoice, find, predict_params
-from monuseg.segment.options import ExportFormat
+from monuseg.segment.models import CARD, WEIGHTS, find, predict_params
+from monuseg.segment.options import ExportFormat, pretrained
 
 # What a format needs besides Keras, and how its files end.
 NEEDED: dict[ExportFormat, tuple[str, ...]] = {
@@ -43,11 +44,11 @@ def main(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
     require_packages(form)
     require_place(output, form)
-    named = find(str(arguments.model))
-    model, card = _load(named, form)
+    folder, name, notice = network_of(str(arguments.model))
+    model, card = _load(folder, name, form)
     write(model, card.scaling, output, form)
-    if named.notice:
-        print(f"{named.name}: {named.notice}")
+    if notice:
+        print(f"{name}: {notice}")
     divisor = architecture(card.model).divisor
     print(
         one_line(
@@ -59,6 +60,38 @@ def main(arguments: argparse.Namespace) -> None:
         f"not in it: images have {card.um_per_pixel:.3g} um per pixel, stain normalisation "
         f"{card.stain_normalisation} (monuseg.inference.stain)"
     )
+
+
+def network_of(model: str) -> tuple[Path, str, str | None]:
+    """The one network that a model is.
+
+    A trained one needs no evaluation, which `find` demands: that chooses how nuclei are told apart,
+    and nothing of it is in the file.
+
+    Args:
+        model: as `find` takes it.
+
+    Returns:
+        Its folder and name; and the notice of the terms that it comes under, or None.
+
+    Raises:
+        PipelineError: there is none, or it is several.
+    """
+    path, notice = Path(model), None
+    members: Sequence[tuple[Path, str]]
+    if path.is_dir() and model not in pretrained():
+        members = [(path, card.name.removesuffix(CARD)) for card in sorted(path.glob(f"*{CARD}"))]
+    else:
+        members = [(path.parent, path.name.removesuffix(WEIGHTS).removesuffix(CARD))]
+    if model in pretrained() or not all((at / f"{name}{CARD}").is_file() for at, name in members):
+        named = find(model)  # of a trained one that is not there, it says so
+        members, notice = named.members, named.notice
+    if not members:
+        raise PipelineError(f"{model}: no model in it; name a folder such as data/models")
+    if len(members) > 1:
+        raise PipelineError(f"{model}: {len(members)} networks; name one of them")
+    [(folder, name)] = members
+    return folder, name, notice
 
 
 def require_packages(form: ExportFormat) -> None:
@@ -162,17 +195,15 @@ def _scaled(pixels: Any, scaling: str) -> Any:
     raise ValueError(f"unknown scaling {scaling!r}")
 
 
-def _load(named: ModelChoice, form: ExportFormat) -> tuple[Any, Any]:
+def _load(folder: Path, name: str, form: ExportFormat) -> tuple[Any, Any]:
     """The network and its card, on a backend that can write the format."""
-    if len(named.members) > 1:
-        raise PipelineError(f"{named.name}: {len(named.members)} networks; name one of them")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no word on how TensorFlow goes about it
     params = predict_params(_backend(form))
     backend.configure(params.model_copy(update={"device": "cpu", "precision": "float32"}), seed=0)
     # Only now, since this imports Keras, and Keras reads its backend when it is imported.
     from monuseg.models.shared import store
 
-    return store.load(*named.members[0])
+    return store.load(folder, name)
 
 
 def _backend(form: ExportFormat) -> str:

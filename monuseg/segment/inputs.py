@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monuseg.core.errors import PipelineError, tell
+from monuseg.core.errors import PipelineError, tell, without_secrets
 from monuseg.core.settings import whole_number
 from monuseg.readers.resolution import require_plausible
 from monuseg.readers.slides import SUFFIXES
 from monuseg.segment.outputs.writing import SUFFIXES as OF_RESULTS
+from monuseg.segment.staging import is_url, path_of
 
 SHOWN = 5  # names of skipped files
 PATH, UM_PER_PIXEL, REGION = "path", "um_per_pixel", "region"  # columns of a list of slides
@@ -24,28 +25,35 @@ class Input:
     """An image to segment.
 
     Attributes:
-        path: of the file.
+        path: of the file; of one elsewhere what results are called by.
         place: path of its results without suffix.
         um_per_pixel: as a list of slides states it, or None.
         region: file of drawn regions, as a list of slides names it, or None.
+        url: of a file elsewhere; see `monuseg.segment.staging`.
     """
 
     path: Path
     place: Path
     um_per_pixel: float | None = None
     region: Path | None = None
+    url: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """As messages and tables name it."""
+        return without_secrets(self.url) if self.url else str(self.path)
 
 
-def inputs_of(named: Sequence[Path], listed: Path | None, output: Path) -> list[Input]:
+def inputs_of(named: Sequence[str | Path], listed: Path | None, output: Path) -> list[Input]:
     """The images to segment: files as they are named, folders replaced by the images in them.
 
     Results are called as the image is. Where several images have the same name but for case and
     suffix, theirs lie in folders as the images do, and the suffix stays in the name if it must.
 
     Args:
-        named: files and folders.
-        listed: a CSV file with a column `path`, relative to the file, and perhaps `um_per_pixel`
-            and `region`, a path too.
+        named: files and folders, and URLs as text.
+        listed: a CSV file with a column `path`, relative to the file or a URL, and perhaps
+            `um_per_pixel` and `region`, a path too.
         output: the folder of the results.
 
     Raises:
@@ -53,10 +61,14 @@ def inputs_of(named: Sequence[Path], listed: Path | None, output: Path) -> list[
             list is not as it should be.
     """
     stated: dict[Path, Stated] = {}
-    for path in named:
-        stated |= dict.fromkeys(_images_in(path) if path.is_dir() else [path], (None, None))
+    urls: dict[Path, str] = {}
+    for one in named:
+        if isinstance(one, str):
+            stated[_called(one, urls)] = (None, None)
+        else:
+            stated |= dict.fromkeys(_images_in(one) if one.is_dir() else [one], (None, None))
     if listed is not None:
-        stated |= _listed(listed)
+        stated |= _listed(listed, urls)
     if not stated:
         raise PipelineError("no image is named; name files or folders, or a list with --slides")
     names = _names(list(stated))
@@ -69,7 +81,18 @@ def inputs_of(named: Sequence[Path], listed: Path | None, output: Path) -> list[
                     f"{result} is among the images, but the result of {path} would replace it; "
                     "give another --output"
                 )
-    return [Input(path, output / names[path], *values) for path, values in stated.items()]
+    return [
+        Input(path, output / names[path], *values, url=urls.get(path))
+        for path, values in stated.items()
+    ]
+
+
+def _called(url: str, urls: dict[Path, str]) -> Path:
+    """The path that stands for a URL, which is added to those known."""
+    path = path_of(url)
+    if urls.setdefault(path, url) != url:
+        raise PipelineError(f"{url}: named twice, with other words after `?`; name it once")
+    return path
 
 
 def share(inputs: Sequence[Input], shard: str | None) -> list[Input]:
@@ -149,7 +172,7 @@ def _by_name(paths: Sequence[Path], kind: Callable[[Path], str]) -> dict[str, li
     return groups
 
 
-def _listed(file: Path) -> dict[Path, Stated]:
+def _listed(file: Path, urls: dict[Path, str]) -> dict[Path, Stated]:
     stated: dict[Path, Stated] = {}
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
@@ -161,7 +184,8 @@ def _listed(file: Path) -> dict[Path, Stated]:
                 if not row[PATH]:
                     raise PipelineError(f"{file}, line {rows.line_num}: no path; name the slide")
                 region = (row.get(REGION) or "").strip()
-                stated[file.parent / row[PATH]] = value, file.parent / region if region else None
+                path = _called(row[PATH], urls) if is_url(row[PATH]) else file.parent / row[PATH]
+                stated[path] = value, file.parent / region if region else None
     except FileNotFoundError as error:
         raise PipelineError(f"--slides {file}: no such file; correct the path") from error
     except (ValueError, csv.Error) as error:
