@@ -152,3 +152,56 @@ def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.97, 0.6])
+def test_a_look_ahead_computes_nothing_twice(scale: float) -> None:
+    image = textured(170, 250)
+    seen: Counter[bytes] = Counter()
+
+    def counting(windows: np.ndarray) -> np.ndarray:
+        seen.update(window.tobytes() for window in windows)
+        return with_context(windows)
+
+    def stream() -> Stream:
+        return Stream(counting, reader(image), 170, 250, PARAMS, divisor=16, scale=scale)
+
+    regions = parts(170, 250, 60, 10)
+    plain = list(stream().regions(regions))
+    once = seen.copy()
+    seen.clear()
+    looking = stream()
+    middles = looking.middles()[1:3]
+    first = list(looking.ahead(middles))
+    assert sum(seen.values()) == 2
+    again = list(looking.regions(regions))
+    assert seen == once
+    for found, expected in zip(again, plain, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    whole = next(stream().regions([Region(0, 170, 0, 250)]))
+    for (top, bottom, left, right), found in zip(middles, first, strict=True):
+        np.testing.assert_array_equal(found, whole[top:bottom, left:right])
+
+
+def test_a_look_ahead_is_at_what_is_not_wanted_too() -> None:
+    image = textured(170, 250)
+    stream = Stream(
+        with_context, reader(image), 170, 250, PARAMS, divisor=16, wanted=lambda region: False
+    )
+    (found,) = stream.ahead([Region(0, 20, 0, 20)])
+    assert found.any()
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.3, 0.31])
+@pytest.mark.parametrize("shape", [(30, 40), (64, 65), (170, 250), (113, 700)])
+def test_the_middle_of_a_window_is_of_it_alone(shape: tuple[int, int], scale: float) -> None:
+    height, width = shape
+    stream = Stream(
+        with_context, reader(textured(*shape)), height, width, PARAMS, divisor=16, scale=scale
+    )
+    middles = stream.middles()
+    assert middles
+    for region in middles:
+        assert len(stream._needed(region)) == 1
+        assert region.top < region.bottom <= height
+        assert region.left < region.right <= width

@@ -499,3 +499,47 @@ def test_keras_is_not_imported() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def with_boundary(record: SplitRecord, seed: int, edge: float) -> None:
+    """Predict P(boundary) along the level `edge` of P(nucleus)."""
+    predicted = predict(draw_truth(seed), seed)
+    predicted[..., 1] = np.exp(-(((predicted[..., 0] - edge) / 0.1) ** 2))
+    write_probabilities(PREDICTIONS / "unet", record.id, predicted)
+
+
+def test_each_image_has_its_own_threshold(project: Path) -> None:
+    edges = dict(zip([record.id for record in RECORDS], np.linspace(0.24, 0.48, 7), strict=True))
+    for seed, record in enumerate(RECORDS):
+        with_boundary(record, seed, edges[record.id])
+    write_params(threshold="own")
+    run()
+    assert chosen()["own_threshold"] is True
+    assert chosen()["chosen_on"]["threshold"] == "validation"
+    write_params(threshold="auto")
+    found = {row["id"]: row for row in table()}
+    for name, edge in edges.items():
+        threshold = float(found[name]["threshold"])
+        assert threshold == pytest.approx(edge, abs=0.08)
+        truth = read_labels(MASKS / f"{name}.png") > 0
+        mask = read_probabilities(PREDICTIONS / "unet", name)[..., 0] >= np.float16(threshold)
+        dice = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+        assert float(found[name]["dice"]) == pytest.approx(dice, abs=1e-3)
+        nuclei = read_labels(NUCLEI / f"unet/{name}.png") > 0
+        assert not (nuclei & ~ndimage.binary_fill_holes(mask)).any()
+    assert len({row["threshold"] for row in found.values()}) > 3
+
+
+def test_the_common_threshold_is_written_for_each_image(project: Path) -> None:
+    run()
+    assert chosen()["own_threshold"] is False
+    assert {float(row["threshold"]) for row in table()} == {chosen()["threshold"]}
+
+
+def test_an_own_threshold_needs_the_boundary(project: Path) -> None:
+    write_output(PREDICTIONS / "unet", ["nucleus", "distance"], probabilities=True)
+    write_params(threshold="own")
+    with pytest.raises(PipelineError, match="an image's own threshold needs the output 'boundary'"):
+        run()
+    run("otsu")  # a hard mask has no other threshold
+    assert chosen("otsu")["threshold"] == 0.5
