@@ -102,7 +102,10 @@ class Stream:
                 yield self._stitched(region, answers)
 
     def middles(self) -> list[Region]:
-        """Of each window the part of the image, if any, that no other window has part in."""
+        """Of each window the part of the image, if any, that no other window has part in.
+
+        Never none at all: along an axis without such pixels, all of it.
+        """
         layer = self._layers[0]
         rows, columns = layer.alone
         return [Region(*one, *other) for one in rows for other in columns]
@@ -128,8 +131,7 @@ class Stream:
             answers = _Answers(self._scratch, self._memory, stack)
             for number, region in enumerate(regions):
                 keys = self._keys(region)
-                for layer in range(len(self._layers)):
-                    self._compute([k for k in keys if k[0] == layer and k not in answers], answers)
+                self._compute([key for key in keys if key not in answers], answers)
                 yield self._stitched(region, answers)
                 for key in keys:
                     if last[key] == number:
@@ -155,10 +157,12 @@ class Stream:
             answers.put(key, answer)
 
     def _computed(self, keys: list[Key]) -> Iterator[tuple[Key, Floats]]:
-        for first in range(0, len(keys), self._batch_size):
-            batch = keys[first : first + self._batch_size]
-            pixels = np.stack([self._layers[number].window(place) for number, place in batch])
-            yield from zip(batch, self._forward(pixels), strict=True)
+        for number, layer in enumerate(self._layers):  # whose windows may have another shape
+            own = [key for key in keys if key[0] == number]
+            for first in range(0, len(own), self._batch_size):
+                batch = own[first : first + self._batch_size]
+                pixels = np.stack([layer.window(place) for _, place in batch])
+                yield from zip(batch, self._forward(pixels), strict=True)
 
     def _stitched(self, region: Region, answers: "_Answers") -> Probabilities:
         top, bottom, left, right = region
@@ -243,6 +247,8 @@ class _Layer:
 def _alone(starts: Sequence[int], length: int, back: Resampling) -> list[Span]:
     """Along an axis the image's pixels that are made of one window's alone; none where it has none.
 
+    Where no window has any, as of two that are a pixel apart, it is all of the axis.
+
     Args:
         starts: of the windows.
         length: of a window.
@@ -263,7 +269,7 @@ def _alone(starts: Sequence[int], length: int, back: Resampling) -> list[Span]:
             span = span[0], span[1] - 1
         if span[0] < span[1]:
             found.append(span)
-    return found
+    return found or [(0, back.made)]
 
 
 def _source(axes: tuple[Resampling, Resampling], made: Region) -> Region:

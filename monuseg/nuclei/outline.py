@@ -17,8 +17,10 @@ Sums = npt.NDArray[np.float64]
 # 0.20, 0.22 ... 0.80
 THRESHOLDS = tuple(percent / 100 for percent in range(20, 81, 2))
 _LEVELS = np.array(THRESHOLDS, np.float32)
-# Steps between pixels of an outline, below which its mean is of a few nuclei.
+# Pairs of pixels that an outline parts, and their share of the longest outline's, below which its
+# mean is of a few nuclei. On real images, outlines at all thresholds have two thirds of the longest.
 SHORTEST = 200
+LEAST_SHARE = 0.5
 ROWS = 256  # worked on at once
 
 
@@ -56,7 +58,7 @@ class Outlines:
             found = found + cls._of_rows(
                 np.asarray(nucleus[part], np.float32),
                 np.asarray(boundary[part], np.float32),
-                last=part.stop == height,
+                last=top + ROWS >= height,
             )
         return found
 
@@ -87,12 +89,16 @@ class Outlines:
 
     @property
     def threshold(self) -> float | None:
-        """The one of highest mean P(boundary), the lowest of equals; None if all are too short."""
-        long = self.lengths >= SHORTEST
+        """The one of highest mean P(boundary), the lowest of equals.
+
+        None if all outlines are too short, or there is no boundary along any.
+        """
+        long = self.lengths >= max(SHORTEST, LEAST_SHARE * self.lengths.max())
         if not long.any():
             return None
         mean = np.where(long, self.boundary / np.maximum(self.lengths, 1), -1)
-        return THRESHOLDS[int(mean.argmax())]
+        best = int(mean.argmax())
+        return THRESHOLDS[best] if mean[best] > 0 else None
 
 
 def shifted(probability: Floats, own: float, common: float) -> Floats:

@@ -205,3 +205,25 @@ def test_the_middle_of_a_window_is_of_it_alone(shape: tuple[int, int], scale: fl
         assert len(stream._needed(region)) == 1
         assert region.top < region.bottom <= height
         assert region.left < region.right <= width
+
+
+def test_a_look_ahead_is_at_scales_whose_windows_differ_in_shape() -> None:
+    image = textured(40, 150)
+    params = PARAMS.model_copy(update={"scales": [1.5, 0.5], "batch_size": 4})
+    stream = Stream(with_context, reader(image), 40, 150, params, divisor=16)
+    assert stream._layers[0].grid.rows != stream._layers[1].grid.rows
+    whole = [Region(0, 40, 0, 150)]
+    (found,) = stream.ahead(whole)
+    (expected,) = stream.regions(whole)
+    np.testing.assert_array_equal(found, expected)
+    (expected,) = Stream(with_context, reader(image), 40, 150, params, divisor=16).regions(whole)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_where_two_windows_are_a_pixel_apart_the_middle_is_all_of_the_axis() -> None:
+    image = textured(300, 43)  # 65 columns at the model's resolution
+    stream = Stream(with_context, reader(image), 300, 43, PARAMS, divisor=16, scale=1.51)
+    assert stream._layers[0].grid.lefts == [0, 1]
+    middles = stream.middles()
+    assert {(left, right) for _, _, left, right in middles} == {(0, 43)}
+    assert len(middles) > 1

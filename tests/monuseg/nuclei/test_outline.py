@@ -53,9 +53,10 @@ def test_sums_are_those_of_pairs_one_by_one() -> None:
         assert found.boundary[place] == pytest.approx(total, abs=1e-9)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 64])
+@pytest.mark.parametrize("rows", [1, 7, 60, 64, 121])
 def test_parts_of_rows_give_the_same(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    nucleus, boundary = maps(0.5)
+    # Through the middle of two nuclei: their last row counts once, also where it is a part alone.
+    nucleus, boundary = (one[:121] for one in maps(0.5))
     whole = Outlines.of(nucleus, boundary)
     monkeypatch.setattr(outline, "ROWS", rows)
     parts = Outlines.of(nucleus, boundary)
@@ -78,6 +79,23 @@ def test_without_an_outline_there_is_none() -> None:
     few = empty.copy()
     few[20:23, 20:23] = 1
     assert Outlines.of(few, few).threshold is None
+
+
+def test_without_a_boundary_along_any_outline_there_is_none() -> None:
+    nucleus, boundary = maps(0.5)
+    assert Outlines.of(nucleus, np.zeros_like(boundary)).threshold is None
+
+
+def test_a_few_nuclei_that_are_surer_decide_nothing() -> None:
+    pale, boundary = maps(0.3)
+    pale = np.tile(pale * np.float32(0.6), (5, 5))
+    boundary = np.tile(boundary, (5, 5)) * np.float32(0.5)
+    sure, edge = maps(0.7, centres=1)
+    pale[:160, :160], boundary[:160, :160] = sure, edge
+    found = Outlines.of(pale, boundary)
+    assert found.lengths[-1] > outline.SHORTEST / 2
+    assert found.threshold is not None
+    assert found.threshold < 0.4
 
 
 def test_a_shift_moves_the_threshold_and_keeps_the_order() -> None:
