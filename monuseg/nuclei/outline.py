@@ -18,7 +18,7 @@ Sums = npt.NDArray[np.float64]
 THRESHOLDS = tuple(percent / 100 for percent in range(20, 81, 2))
 _LEVELS = np.array(THRESHOLDS, np.float32)
 # Pairs of pixels that an outline parts, and their share of the longest outline's, below which its
-# mean is of a few nuclei. On real images, outlines at all thresholds have two thirds of the longest.
+# mean is of a few nuclei. On real images, outlines at all thresholds have two thirds of it.
 SHORTEST = 200
 LEAST_SHARE = 0.5
 ROWS = 256  # worked on at once
