@@ -91,7 +91,9 @@ def _called(url: str, urls: dict[Path, str]) -> Path:
     """The path that stands for a URL, which is added to those known."""
     path = path_of(url)
     if urls.setdefault(path, url) != url:
-        raise PipelineError(f"{url}: named twice, with other words after `?`; name it once")
+        raise PipelineError(
+            f"{url}: named twice, with another login or other words after `?`; name it once"
+        )
     return path
 
 
@@ -185,7 +187,13 @@ def _listed(file: Path, urls: dict[Path, str]) -> dict[Path, Stated]:
                     raise PipelineError(f"{file}, line {rows.line_num}: no path; name the slide")
                 region = (row.get(REGION) or "").strip()
                 path = _called(row[PATH], urls) if is_url(row[PATH]) else file.parent / row[PATH]
-                stated[path] = value, file.parent / region if region else None
+                said = value, file.parent / region if region else None
+                if stated.setdefault(path, said) != said:
+                    raise PipelineError(
+                        f"{file}, line {rows.line_num}: named before, with another "
+                        f"`{UM_PER_PIXEL}` or `{REGION}`; name a slide once, and draw all its "
+                        "regions in one file"
+                    )
     except FileNotFoundError as error:
         raise PipelineError(f"--slides {file}: no such file; correct the path") from error
     except (ValueError, csv.Error) as error:

@@ -85,6 +85,9 @@ class DrawnRegions:
                 corner = np.array((left, top), np.int32)
                 part = np.zeros((bottom + 1 - top, right + 1 - left), np.uint8)
                 cv2.fillPoly(part, [ring - corner for ring in cells], 1)
+                for ring in rings:  # drawn from corners of cells, the outline misses some
+                    x, y = _passed(ring / scale - corner, part.shape)
+                    part[y, x] = 1
                 drawn[top : bottom + 1, left : right + 1] |= part
         return drawn.astype(bool)
 
@@ -129,6 +132,29 @@ def centroids(objects: Objects) -> Points:
     pixels = np.maximum(np.bincount(owner, minlength=len(sheet)), 1)
     means = [np.bincount(owner, of, len(sheet)) / pixels for of in (columns, rows)]
     return np.asarray(np.stack(means, axis=1) + objects.boxes[:, 1::-1] + 0.5)
+
+
+def _passed(ring: Outline, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """The cells of a grid, (2, n) x and y, that the edges of a ring touch."""
+    ends = np.roll(ring, -1, axis=0)
+    steps = ends - ring
+    cells = [np.floor(ring)]
+    for axis, limit in enumerate(shape[::-1]):
+        # The lines between cells that each edge crosses, as far as the grid goes.
+        low = np.clip(np.minimum(ring, ends)[:, axis], -1, limit)
+        high = np.clip(np.maximum(ring, ends)[:, axis], 0, limit + 1)
+        first = np.floor(low).astype(np.int64) + 1
+        count = np.maximum(np.ceil(high).astype(np.int64) - first, 0)
+        edge = np.repeat(np.arange(len(ring)), count)
+        line = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count - first, count)
+        part = (line - ring[edge, axis]) / steps[edge, axis]
+        for side in (line - 1, line):
+            beside = np.floor(ring[edge] + part[:, np.newaxis] * steps[edge])
+            beside[:, axis] = side
+            cells.append(beside)
+    every = np.concatenate(cells)
+    within = ((every >= 0) & (every < shape[::-1])).all(axis=1)
+    return every[within].astype(np.int64).T
 
 
 def _odd(points: Points, rings: Sequence[Outline]) -> Mask:

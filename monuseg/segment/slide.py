@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -296,10 +297,12 @@ def _own_threshold(
         area: its tissue.
         classes: of the probabilities.
         settings: their threshold stands where the slide has no outline.
-        kept: file of it, so that a run that goes on has the same one.
+        kept: file of it, so that a run that goes on has the same one; a damaged one counts for
+            none.
     """
-    if kept.is_file():
-        return float(kept.read_text(encoding="utf-8"))
+    with suppress(OSError, ValueError):
+        if 0 < (before := float(kept.read_text(encoding="utf-8"))) < 1:
+            return before
     require_boundary(classes)
     whole = Region(0, stream.height, 0, stream.width)
     small = stream.height * stream.width <= SAMPLES * SAMPLE_SIDE**2

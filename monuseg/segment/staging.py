@@ -34,10 +34,10 @@ OF_SEVERAL_FILES = (".mrxs", ".vms", ".vmu", ".dcm")
 SEVERAL = "one of several files of a slide; copy all of them here, and name the copy"
 DICOM = b"DICM", 128  # mark, and its place
 SILENCE = 60.0  # seconds until a server that sends nothing is given up
-LONGEST_NAME = 100  # characters, of a copy
+LONGEST_NAME = 100  # bytes, of a copy
 # What tells versions of a file, as file systems and servers call it.
 _VERSION = re.compile(
-    "etag|modified|mtime|updated|created|version|md5|digest|generation", re.IGNORECASE
+    "etag|modif|mtime|updated|created|version|md5|digest|generation", re.IGNORECASE
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -75,12 +75,21 @@ def is_url(text: str) -> bool:
 
 
 def path_of(url: str) -> Path:
-    """A URL as a path, by which its results are called: without login and query."""
+    """A URL as a path, by which its results are called: without login and query.
+
+    Raises:
+        PipelineError: no file can have it.
+    """
     scheme, _, rest = url.partition("://")
     if scheme.lower() in WEB:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise PipelineError(f"{url}: no URL ({error}); correct it") from error
         # A host of ::1 stands in brackets.
         rest = parts.netloc.rpartition("@")[2] + unquote(parts.path)
+    if "\0" in rest:
+        raise PipelineError(f"{url}: a byte of 0, which no name has; correct it")
     return Path(f"{scheme}:", *[part for part in rest.split("/") if part not in ("", ".", "..")])
 
 
@@ -129,10 +138,14 @@ def staged(url: str, scratch: Scratch) -> Iterator[Path]:
 
 def _name_of(path: Path) -> str:
     """A name that any file system takes; its ending, which tells formats apart, stays."""
-    stem, suffix = path.stem, path.suffix[:LONGEST_NAME]
-    return "".join(
-        c if c.isprintable() else "_" for c in f"{stem[: LONGEST_NAME - len(suffix)]}{suffix}"
-    )
+    printed = PurePosixPath("".join(c if c.isprintable() else "_" for c in path.name))
+    suffix = _cut(printed.suffix, LONGEST_NAME)
+    return _cut(printed.stem, LONGEST_NAME - len(suffix.encode())) + suffix
+
+
+def _cut(text: str, size: int) -> str:
+    """As much of it as has so many bytes."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 # === What fsspec does ===
@@ -175,6 +188,8 @@ def _opened(url: str, shown: str) -> tuple[Any, str]:
         raise PipelineError(
             f"{shown}: {error}; name what fsspec reads, as s3://, gs://, https://"
         ) from error
+    except Exception as error:  # some connect here, and each protocol has its own
+        raise _explained(error, shown) from error
     return files, path
 
 

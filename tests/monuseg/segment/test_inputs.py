@@ -88,6 +88,17 @@ def test_a_list_names_regions_beside_it(tmp_path: Path) -> None:
     assert [one.um_per_pixel for one in found] == [None] * 3
 
 
+@pytest.mark.parametrize("slide", ["a.svs", "https://host/a.svs"])
+@pytest.mark.parametrize("second", ["0.25,two", "0.5,one", ",one"])
+def test_a_slide_in_two_lines_of_a_list_loses_none(tmp_path: Path, slide: str, second: str) -> None:
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"path,um_per_pixel,region\n{slide},0.25,one\n{slide},{second}\n")
+    with pytest.raises(PipelineError, match=r"list\.csv, line 3: named before, with another"):
+        inputs_of([], listed, tmp_path / "out")
+    listed.write_text(f"path,um_per_pixel,region\n{slide},0.25,one\n{slide},0.25,one\n")
+    assert len(inputs_of([], listed, tmp_path / "out")) == 1
+
+
 @pytest.mark.parametrize(
     "text", ["path,um_per_pixel\na.svs,0.25,\n", "path, um_per_pixel\n\na.svs, 0.25\n\n"]
 )

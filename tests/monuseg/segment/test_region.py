@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,6 +92,25 @@ def test_holes_are_outside_and_several_regions_are_one(tmp_path: Path) -> None:
     many = multipolygon(*[[box(20 * n, 20 * n + 10, 0, 10)] for n in range(40)])
     places = [(5.0, 20.0 * n + 5) for n in range(40)]
     assert enclosed(tmp_path, many, *places) == [True] * 40
+
+
+def test_a_grid_has_every_cell_that_a_region_touches(tmp_path: Path) -> None:
+    generator, scale, shape = np.random.default_rng(0), 3.7, (30, 40)
+    points = np.stack(np.meshgrid(np.arange(0.1, 147, 0.3), np.arange(0.1, 110, 0.3)), axis=-1)
+    points = points.reshape(-1, 2)
+    for _ in range(4):
+        angles = np.sort(generator.uniform(0, 2 * np.pi, 12))
+        star = np.stack([np.cos(angles), np.sin(angles)]) * generator.uniform(30, 90, 12)
+        ring = star.T + np.array((90, 60))  # some of it beyond the edges
+        content = polygon(ring.tolist(), box(50, 70, 80, 100.5), [[-9e6, -9e6], [9, 9e6], [9, 9e5]])
+        drawn = regions(tmp_path, content)
+        expected = np.zeros(shape, bool)
+        x, y = (points[drawn.enclose(points)] // scale).astype(int).T
+        expected[y, x] = True
+        found = drawn.grid(shape, scale)
+        assert found[expected].all()
+        near = cv2.dilate(expected.astype(np.uint8), np.ones((3, 3))) > 0
+        assert not found[~near].any()
 
 
 def test_of_regions_that_share_an_edge_one_has_a_point_on_it(tmp_path: Path) -> None:

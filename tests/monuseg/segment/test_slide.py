@@ -474,6 +474,21 @@ def test_a_run_that_goes_on_keeps_the_threshold(slide: Path, tmp_path: Path) -> 
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("content", [b"", b"none", b"nan", b"7.0", b"\xff"])
+def test_a_damaged_threshold_is_found_again(content: bytes, slide: Path, tmp_path: Path) -> None:
+    own(slide, tmp_path / "whole")
+
+    def stopped(done: int, nuclei: int) -> None:
+        if done == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        own(slide, tmp_path / "out", progress=stopped)
+    (tmp_path / "out" / UNFINISHED / "threshold.txt").write_bytes(content)
+    own(slide, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
 def test_glass_has_the_common_threshold(tmp_path: Path) -> None:
     write_rgb(tmp_path / "a.png", np.full((90, 120, 3), 245, np.uint8))
     assert own(tmp_path / "a.png", tmp_path / "out").nuclei == 0

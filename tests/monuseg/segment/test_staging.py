@@ -3,6 +3,7 @@
 import builtins
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,17 @@ def test_results_are_called_as_the_file_is(url: str, path: str) -> None:
     assert path_of(url) == Path(path)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("https://[::1/a.svs", "no URL (Invalid IPv6 URL); correct"), ("s3://b/a\0", "a byte of 0")],
+)
+def test_what_no_file_can_be_called(url: str, said: str) -> None:
+    with pytest.raises(PipelineError, match=re.escape(said)):
+        path_of(url)
+    with pytest.raises(PipelineError, match="a byte of 0"):
+        path_of("https://host/a%00.svs")
+
+
 def test_nothing_slow_is_loaded_to_tell_urls_from_paths() -> None:
     code = (
         "import sys; from monuseg.segment import staging; staging.is_url('s3://a/b'); "
@@ -136,6 +148,14 @@ def test_a_copys_time_tells_versions(memory: str, scratch: Scratch) -> None:
     assert time() != first
 
 
+@pytest.mark.parametrize("key", ["ETag", "LastModified", "modificationTime", "modify", "mtime"])
+def test_what_tells_versions(key: str) -> None:
+    """As S3, WebHDFS, FTP and SFTP call it."""
+    versions = {staging._version({"size": 1, key: value, "name": value}) for value in (1, 2)}
+    assert len(versions) == 2
+    assert staging._version({"size": 1, "name": 1}) == staging._version({"size": 1, "name": 2})
+
+
 def test_a_web_server(server: Server, scratch: Scratch) -> None:
     server.replies["/f/a b.svs"] = server.replies["/f/a%20b.svs"] = [sends(CONTENT)]
     with staged(f"{server.address}/f/a%20b.svs?key=1", scratch) as path:
@@ -157,7 +177,12 @@ def test_a_local_file_is_not_copied(tmp_path: Path, scratch: Scratch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [("lock", "lock"), ("x" * 300 + ".svs", "x" * 96 + ".svs"), ("a\nb.svs", "a_b.svs")],
+    [
+        ("lock", "lock"),
+        ("x" * 300 + ".svs", "x" * 96 + ".svs"),
+        ("a\nb.svs", "a_b.svs"),
+        ("細" * 100 + ".svs", "細" * 32 + ".svs"),
+    ],
 )
 def test_names_that_file_systems_take(name: str, kept: str, scratch: Scratch) -> None:
     with fsspec.open(f"memory://named/{name}", "wb") as file:
@@ -263,6 +288,11 @@ def test_unknown_protocol(scratch: Scratch) -> None:
     assert line.startswith("s4://bucket/a.svs: Protocol not known: s4; name what fsspec reads")
 
 
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1:9/a.svs", "github://a/b.svs", "dir://a.svs"])
+def test_protocols_that_fail_before_the_file_is_looked_for(url: str, scratch: Scratch) -> None:
+    assert refused(url, scratch).startswith(f"{url}: cannot be fetched (")
+
+
 def test_chains(scratch: Scratch) -> None:
     assert "a chain of URLs; copy" in refused("zip://a.svs::https://host/a.zip", scratch)
 
@@ -351,12 +381,14 @@ def test_without_locks_nothing_of_others_is_removed(
         assert other.exists()
 
 
-def test_several_at_once(memory: str, scratch: Scratch) -> None:
+def test_several_at_once(server: Server, scratch: Scratch) -> None:
+    # Not in memory, where fsspec gives all threads one file and one place in it.
+    server.replies["/slide.svs"] = [sends(CONTENT)]
     seen: list[bytes] = []
 
     def copy() -> None:
         for _ in range(5):
-            with staged(memory, scratch) as path:
+            with staged(f"{server.address}/slide.svs", scratch) as path:
                 seen.append(path.read_bytes())
 
     threads = [threading.Thread(target=copy) for _ in range(4)]
