@@ -6,7 +6,7 @@ nuclei on these out-of-fold probabilities, of 30 images rather than a few. FOLDE
 each fold's weights, `settings.json`, and `per_image.csv`, which `python -m tools.compare` sets
 beside that of another recipe (`--split validation`). No stage of the graph: it changes params.yaml,
 runs `dvc repro`, and puts params.yaml back. Test images are not looked at. Interrupted, the same
-command goes on.
+command goes on; with another block `evaluate` it chooses anew on the folds that stand.
 """
 
 import argparse
@@ -52,10 +52,14 @@ def main(arguments: argparse.Namespace) -> None:
     if model not in (names := ModelsParams.load().names):
         raise PipelineError(f"{model} is no model of params.yaml; there are {', '.join(names)}")
     before = PARAMS.read_text(encoding="utf-8")
-    changes = [*parsed(arguments.set), *_folds(0, arguments.folds)]
+    changes = parsed(arguments.set)
     try:
-        apply(changes)
-        _begin(output, {"model": model, "params": read_params()})
+        # More folds than patients are reported before the first has trained, if ids are known.
+        for fold in (arguments.folds - 1, 0):
+            apply([*changes, *_folds(fold, arguments.folds)])
+        # No fold depends on how is chosen.
+        params = {key: block for key, block in read_params().items() if key != EvaluateParams.key}
+        _begin(output, {"model": model, "params": params})
         for fold in range(arguments.folds):
             apply(_folds(fold, arguments.folds))
             if _fold(output, fold).is_dir():
@@ -64,6 +68,8 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"fold {fold + 1} of {arguments.folds}", flush=True)
             dvc.reproduce(f"train@{model}")
             _keep(model, output, fold)
+        # Where all folds stood, data/ may be of other parameters.
+        dvc.reproduce("tile")
         _choose(model, output, EvaluateParams.load())
     finally:
         write_text(PARAMS, before)

@@ -44,7 +44,7 @@ def trained(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         write_labels(MASKS / f"{image}.png", truth())
 
     def reproduce(*stages: str) -> None:
-        assert stages == ("train@unet",)
+        assert stages in (("train@unet",), ("tile",))
         held_out = validation_images(ORGANS, TileParams.load().validation)
         write_records(SPLITS, [
             *(
@@ -56,6 +56,8 @@ def trained(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             ),
             SplitRecord("t", "lung", TEST, 0.25, 0.25, "aperio-xml"),
         ])  # fmt: skip
+        if stages == ("tile",):
+            return
         fold = read_params()["tile"]["validation"]["fold"]
         if fold == 1 and (Path("fails")).exists():
             raise PipelineError("dvc repro failed")
@@ -142,6 +144,24 @@ def test_other_parameters_are_not_mixed_in(trained: list[int]) -> None:
     assert trained == [0, 1, 2]
 
 
+def test_another_way_to_choose_trains_nothing(trained: list[int]) -> None:
+    with pytest.raises(PipelineError, match="boundary need outputs that are not predicted"):
+        cross_validate.main(arguments("evaluate.nuclei.separation=[boundary]"))
+    cross_validate.main(arguments("evaluate.threshold=0.3"))
+    assert read_json(OUTPUT / "settings.json")["threshold"] == 0.3
+    assert trained == [0, 1, 2]
+
+
+def test_where_all_folds_stand_the_data_are_theirs_again(trained: list[int]) -> None:
+    cross_validate.main(arguments())
+    before = (OUTPUT / "per_image.csv").read_bytes()
+    # As the graph leaves it with another protocol.
+    write_records(SPLITS, [SplitRecord("a", "lung", "train", 0.25, 0.25, "aperio-xml")])
+    cross_validate.main(arguments())
+    assert (OUTPUT / "per_image.csv").read_bytes() == before
+    assert trained == [0, 1, 2]
+
+
 def test_somebody_elses_folder_is_left_alone(trained: list[int]) -> None:
     OUTPUT.mkdir()
     (OUTPUT / "thesis.txt").write_text("mine")
@@ -157,5 +177,8 @@ def test_unknown_models_and_changes_train_nothing(trained: list[int]) -> None:
         cross_validate.main(arguments("train.sead=1"))
     with pytest.raises(PipelineError, match=r"params\.yaml: tile\.validation\.folds"):
         cross_validate.main(arguments(folds=1))
+    # The slides of params.yaml are of ten patients.
+    with pytest.raises(PipelineError, match="holds out 0 of 10 training images"):
+        cross_validate.main(arguments(folds=11))
     assert trained == []
     assert not OUTPUT.exists()
