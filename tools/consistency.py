@@ -6,12 +6,11 @@ from typing import Any
 from monuseg.core.errors import PipelineError
 from monuseg.core.params import Block
 from monuseg.formats.manifest import VALIDATION
-from monuseg.formats.predictions import BOUNDARY
 from monuseg.formats.protocol import CHALLENGE_TRAIN, KUMAR_TRAIN, patient_of
 from stages.download.params import DatasetParams
 from stages.download.synthetic.archive import training_slides
 from stages.download.synthetic.organs import organs_named
-from stages.evaluate.params import OWN, EvaluateParams
+from stages.evaluate.params import EvaluateParams
 from stages.tile.params import TileParams
 from stages.tile.validation import validation_images
 from stages.train.params import TrainParams
@@ -36,15 +35,10 @@ def check_consistency(blocks: Mapping[type[Block], Any]) -> None:
                 "dataset.source: synthetic draws others; set the protocol to archive"
             )
     _check_validation(dataset, tile)
-    train: TrainParams = blocks[TrainParams]
-    evaluate: EvaluateParams = blocks[EvaluateParams]
-    if evaluate.threshold == OWN and BOUNDARY not in train.outputs:
-        raise PipelineError(
-            f"params.yaml: evaluate.threshold: {OWN} needs the output {BOUNDARY}; add it to "
-            "train.outputs, or set the threshold to auto"
-        )
     if tile.validation.method != "none":
         return
+    train: TrainParams = blocks[TrainParams]
+    evaluate: EvaluateParams = blocks[EvaluateParams]
     if train.keep == "best":
         raise PipelineError(
             "params.yaml: train.keep: best needs validation images, and tile.validation.method: "

@@ -56,26 +56,24 @@ class Grid:
     @cached_property
     def places(self) -> list[Place]:
         """Where windows start, row by row."""
-        return [*product(self.tops, self.lefts)]
+        return [*product(self._tops, self._lefts)]
 
     def touching(self, region: Region) -> list[Place]:
         """The places of the windows that have a pixel of a region, row by row."""
         top, bottom, left, right = region
         return [
             *product(
-                [y for y in self.tops if y < bottom and y + self.rows > top],
-                [x for x in self.lefts if x < right and x + self.columns > left],
+                [y for y in self._tops if y < bottom and y + self.rows > top],
+                [x for x in self._lefts if x < right and x + self.columns > left],
             )
         ]
 
     @cached_property
-    def tops(self) -> list[int]:
-        """Rows where windows start."""
+    def _tops(self) -> list[int]:
         return window_starts(self.height, self.rows, self.rows - self.overlap)
 
     @cached_property
-    def lefts(self) -> list[int]:
-        """Columns where windows start."""
+    def _lefts(self) -> list[int]:
         return window_starts(self.width, self.columns, self.columns - self.overlap)
 
 

@@ -1,6 +1,5 @@
 """Probabilities of an image of any size, part by part, in bounded memory."""
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,8 +22,6 @@ from monuseg.inference.sliding_window import Blend, Floats, Forward, Grid, Place
 Read = Callable[[int, int, int, int], RGB]
 # Whether a region of the image's pixels is worth computing.
 Wanted = Callable[[Region], bool]
-# Start and end along an axis.
-Span = tuple[int, int]
 # The number of a scale and the place of a window.
 Key = tuple[int, Place]
 
@@ -80,35 +77,6 @@ class Stream:
         ]
         self._wanted = lru_cache(1 << 16)(lambda key: wanted(self._layers[key[0]].read_for(key[1])))
         self._scratch, self._memory = scratch, memory
-        self._ahead: dict[Key, Floats] = {}
-
-    def ahead(self, regions: Sequence[Region]) -> Iterator[Probabilities]:
-        """As `regions`, wanted or not; their windows are held in memory until `regions` needs them.
-
-        For a look at a few parts of an image before all of it.
-
-        Args:
-            regions: of the image's pixels.
-        """
-        for region in regions:
-            with ExitStack() as stack:
-                answers = _Answers(self._scratch, self._memory, stack)
-                keys = self._needed(region)
-                new = [key for key in keys if key not in self._ahead]
-                for key, answer in self._computed(new):
-                    self._ahead[key] = np.array(answer, np.float32)
-                for key in keys:
-                    answers.put(key, self._ahead[key])
-                yield self._stitched(region, answers)
-
-    def middles(self) -> list[Region]:
-        """Of each window the part of the image, if any, that no other window has part in.
-
-        Never none at all: along an axis without such pixels, all of it.
-        """
-        layer = self._layers[0]
-        rows, columns = layer.alone
-        return [Region(*one, *other) for one in rows for other in columns]
 
     def regions(self, regions: Sequence[Region]) -> Iterator[Probabilities]:
         """The probabilities of regions, in their order.
@@ -131,38 +99,28 @@ class Stream:
             answers = _Answers(self._scratch, self._memory, stack)
             for number, region in enumerate(regions):
                 keys = self._keys(region)
-                self._compute([key for key in keys if key not in answers], answers)
+                for layer in range(len(self._layers)):
+                    self._compute([k for k in keys if k[0] == layer and k not in answers], answers)
                 yield self._stitched(region, answers)
                 for key in keys:
                     if last[key] == number:
                         answers.drop(key)
 
-    def _needed(self, region: Region) -> list[Key]:
-        """The windows over a region."""
+    def _keys(self, region: Region) -> list[Key]:
+        """The windows that a region needs."""
         return [
             (number, place)
             for number, layer in enumerate(self._layers)
             for place in layer.grid.touching(layer.needed(region))
+            if self._wanted((number, place))
         ]
 
-    def _keys(self, region: Region) -> list[Key]:
-        """Those that are wanted."""
-        return [key for key in self._needed(region) if self._wanted(key)]
-
     def _compute(self, keys: list[Key], answers: "_Answers") -> None:
-        for key in keys:
-            if key in self._ahead:
-                answers.put(key, self._ahead.pop(key))
-        for key, answer in self._computed([key for key in keys if key not in answers]):
-            answers.put(key, answer)
-
-    def _computed(self, keys: list[Key]) -> Iterator[tuple[Key, Floats]]:
-        for number, layer in enumerate(self._layers):  # whose windows may have another shape
-            own = [key for key in keys if key[0] == number]
-            for first in range(0, len(own), self._batch_size):
-                batch = own[first : first + self._batch_size]
-                pixels = np.stack([layer.window(place) for _, place in batch])
-                yield from zip(batch, self._forward(pixels), strict=True)
+        for first in range(0, len(keys), self._batch_size):
+            batch = keys[first : first + self._batch_size]
+            pixels = np.stack([self._layers[number].window(place) for number, place in batch])
+            for key, answer in zip(batch, self._forward(pixels), strict=True):
+                answers.put(key, answer)
 
     def _stitched(self, region: Region, answers: "_Answers") -> Probabilities:
         top, bottom, left, right = region
@@ -229,47 +187,11 @@ class _Layer:
         changes = any(axis.changes for axis in self._back)
         return _resampled(mean, self._back, region) if changes else mean
 
-    @property
-    def alone(self) -> tuple[list[Span], list[Span]]:
-        """The image's rows, and its columns, that one window alone has part in: one a window."""
-        return (
-            _alone(self.grid.tops, self.grid.rows, self._back[0]),
-            _alone(self.grid.lefts, self.grid.columns, self._back[1]),
-        )
-
     def _inside(self, place: Place) -> Region:
         """The part of a window that is no padding."""
         y, x = place
         grid = self.grid
         return Region(y, min(y + grid.rows, grid.height), x, min(x + grid.columns, grid.width))
-
-
-def _alone(starts: Sequence[int], length: int, back: Resampling) -> list[Span]:
-    """Along an axis the image's pixels that are made of one window's alone; none where it has none.
-
-    Where no window has any, as of two that are a pixel apart, it is all of the axis.
-
-    Args:
-        starts: of the windows.
-        length: of a window.
-        back: from the model's pixels to the image's.
-    """
-    found = []
-    ends = [start + length for start in starts]
-    factor = back.made / back.length
-    for before, start, end, after in zip(
-        [0, *ends[:-1]], starts, ends, [*starts[1:], back.length], strict=True
-    ):
-        first, last = max(start, before), min(end, after)
-        span = math.ceil(first * factor), math.floor(last * factor)
-        # At another resolution a pixel is made of its neighbours too.
-        while span[0] < span[1] and back.source(*span)[0] < first:
-            span = span[0] + 1, span[1]
-        while span[0] < span[1] and back.source(*span)[1] > last:
-            span = span[0], span[1] - 1
-        if span[0] < span[1]:
-            found.append(span)
-    return found or [(0, back.made)]
 
 
 def _source(axes: tuple[Resampling, Resampling], made: Region) -> Region:

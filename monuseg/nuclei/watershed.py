@@ -14,7 +14,6 @@ from skimage.segmentation import watershed
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import LABELS_MAX, Labels
 from monuseg.formats.predictions import BOUNDARY, DISTANCE, NUCLEUS
-from monuseg.nuclei.outline import Outlines, shifted
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -39,9 +38,6 @@ class NucleiSettings:
 
     Attributes:
         threshold: of P(nucleus); a pixel that reaches it belongs to a nucleus.
-        own_threshold: whether each image has a threshold of its own, by its P(boundary): see
-            `monuseg.nuclei.outline`. Its P(nucleus) is then shifted to make that `threshold`, which
-            counts as it is where an image has too little of an outline.
         smoothing: sigma in pixels of the Gaussian on the map whose hills are the nuclei: with
             "shape" the distance to the background, otherwise an output of the network.
         min_distance: with "shape", centres of touching nuclei are farther apart, in pixels.
@@ -59,7 +55,6 @@ class NucleiSettings:
     separation: Separation = "shape"
     marker_threshold: float = 0.5
     min_probability: float = 0.0
-    own_threshold: bool = False
 
     def at(self, scale: float) -> Self:
         """The same lengths and areas, in pixels of an image of another resolution.
@@ -87,50 +82,11 @@ def separations(classes: Sequence[str]) -> list[Separation]:
     return [name for name in get_args(Separation) if name == "shape" or name in classes]
 
 
-def threshold_of(
-    predictions: npt.NDArray[np.floating], classes: Sequence[str], settings: NucleiSettings
-) -> float:
-    """The threshold of P(nucleus) of one image with these settings.
-
-    Args:
-        predictions: (height, width, classes).
-        classes: names of the channels.
-        settings: see `NucleiSettings`.
-
-    Raises:
-        PipelineError: it is to be the image's own, and there is no class "boundary".
-    """
-    if not settings.own_threshold:
-        return settings.threshold
-    require_boundary(classes)
-    nucleus, boundary = (predictions[..., classes.index(name)] for name in (NUCLEUS, BOUNDARY))
-    return Outlines.of(nucleus, boundary).threshold or settings.threshold
-
-
-def counted(
-    nucleus: npt.NDArray[np.floating], threshold: float, settings: NucleiSettings
-) -> npt.NDArray[np.floating]:
-    """P(nucleus) of an image as `settings` count it, whose own threshold is this one."""
-    if threshold == settings.threshold:
-        return nucleus
-    return shifted(nucleus, threshold, settings.threshold)
-
-
-def require_boundary(classes: Sequence[str]) -> None:
-    """Refuse an image's own threshold where nothing shows it."""
-    if BOUNDARY not in classes:
-        raise PipelineError(
-            f"an image's own threshold needs the output {BOUNDARY!r}; the outputs are "
-            f"{', '.join(classes)}"
-        )
-
-
 def nuclei_from_predictions(
     predictions: npt.NDArray[np.floating],
     classes: Sequence[str],
     settings: NucleiSettings,
     scale: float = 1.0,
-    threshold: float | None = None,
 ) -> Labels:
     """Label the nuclei of one image by a watershed from one marker per nucleus.
 
@@ -139,7 +95,6 @@ def nuclei_from_predictions(
         classes: names of the channels.
         settings: see `NucleiSettings`; in pixels of the images that they were chosen on.
         scale: such pixels per pixel of this image, from `monuseg.formats.scale`.
-        threshold: from `threshold_of`, of the image that this is a part of; None: of this one.
 
     Returns:
         (height, width) uint16 labels 1..n without gaps, each nucleus connected; 0 is background.
@@ -154,11 +109,8 @@ def nuclei_from_predictions(
             f"{', '.join(classes)}"
         )
     settings = settings.at(scale)
-    if threshold is None:
-        threshold = threshold_of(predictions, classes, settings)
     maps = {name: predictions[..., channel] for channel, name in enumerate(classes)}
-    mask = filled(above(maps[NUCLEUS], threshold), max(1, round(LARGEST_HOLE / scale**2)))
-    maps[NUCLEUS] = counted(maps[NUCLEUS], threshold, settings)
+    mask = filled(above(maps[NUCLEUS], settings.threshold), max(1, round(LARGEST_HOLE / scale**2)))
     pixels = _Pixels.of(mask, settings.min_area)
     heights = _heights(pixels, maps, settings)
     if settings.separation == "shape":

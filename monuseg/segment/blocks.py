@@ -174,7 +174,6 @@ def segment_blocks(
     settings: NucleiSettings,
     scale: float,
     *,
-    threshold: float | None = None,
     wanted: Wanted = everywhere,
     progress: Progress | None = None,
 ) -> None:
@@ -191,7 +190,6 @@ def segment_blocks(
         classes: of the model's outputs.
         settings: how nuclei are told apart, in the model's pixels.
         scale: the model's pixels per pixel of the image.
-        threshold: of P(nucleus) of the whole image, where it has its own.
         wanted: blocks whose core it does not want have no nuclei of their own.
         progress: is told how many blocks are done, and the nuclei in them.
 
@@ -207,7 +205,7 @@ def segment_blocks(
     for number, predictions in zip(
         unfinished, stream.regions([blocks[n].seen for n in unfinished]), strict=True
     ):
-        labels = nuclei_from_predictions(predictions, classes, settings, scale, threshold)
+        labels = nuclei_from_predictions(predictions, classes, settings, scale)
         # Who is not to decide later: blocks before this one, and those that are left out.
         decided = ~active
         decided[:number] = True

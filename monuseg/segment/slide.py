@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -12,17 +11,14 @@ from typing import Any
 import numpy as np
 
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import write_text
 from monuseg.core.locks import LockedError, exclusive
 from monuseg.formats.files import read_json, write_json
 from monuseg.formats.images import RGB
-from monuseg.formats.predictions import BOUNDARY, NUCLEUS
 from monuseg.formats.scale import scale_of
 from monuseg.inference.sliding_window import Region
 from monuseg.inference.stain import AS_IT_IS, fitted
 from monuseg.inference.streaming import Stream
-from monuseg.nuclei.outline import Outlines
-from monuseg.nuclei.watershed import NucleiSettings, require_boundary
+from monuseg.nuclei.watershed import NucleiSettings
 from monuseg.readers.slides import DamagedRegionError, Slide, open_slide
 from monuseg.segment.blocks import Blocks, Finished, Progress, segment_blocks
 from monuseg.segment.models import ModelChoice, Network, describe
@@ -32,13 +28,10 @@ from monuseg.segment.region import DrawnRegions, Inside
 from monuseg.segment.search import SearchArea, identity_of, inside, search_area
 
 DAMAGE = "damage.txt"  # beside finished blocks, which are not read again
-THRESHOLD = "threshold.txt"  # likewise
 LOCK = "lock"
 # Squares of a slide that its stains are estimated from, and their side in pixels: as many pixels as
 # a few images of MoNuSeg have. An image of no more is looked at as a whole.
 SAMPLES, SAMPLE_SIDE = 16, 512
-# A slide has its own threshold by so many windows, which are held until their blocks come.
-WINDOWS = 8
 # Of what cannot be decoded, squares of this side are left out, and the rest is kept.
 SQUARE = 256
 WHITE = 255
@@ -185,19 +178,8 @@ def segment_slide(
             )
             if not any(number in finished for number in range(len(finished.blocks))):
                 (scratch / DAMAGE).unlink(missing_ok=True)
-                (scratch / THRESHOLD).unlink(missing_ok=True)
             pixels = Pixels(slide, scratch / DAMAGE)
-            threshold = _find(
-                pixels,
-                tissue,
-                searched,
-                finished,
-                network,
-                named.settings,
-                scale,
-                scratch / THRESHOLD,
-                progress,
-            )
+            _find(pixels, tissue, searched, finished, network, named.settings, scale, progress)
             nuclei = Inside(finished, regions) if regions else finished
             _withdraw(place, identity)
             written = write_all(
@@ -211,7 +193,7 @@ def segment_slide(
                     f"{origin[0]}, y {origin[1]} of these pixels"
                 )
             written.damaged = [list(region) for region in sorted(pixels.damaged)]
-            content = {"of": wanted, "threshold": threshold, "written": written.record()}
+            content = {"of": wanted, "written": written.record()}
             write_json(
                 _record(place), content | ({"modified": modified} if written.damaged else {})
             )
@@ -243,13 +225,9 @@ def _find(
     network: Network,
     settings: NucleiSettings,
     scale: float,
-    kept: Path,
     progress: Progress | None,
-) -> float:
-    """Find the nuclei of the blocks that are not finished; returns the threshold.
-
-    The slide's own is kept in a file.
-    """
+) -> None:
+    """Find the nuclei of the blocks that are not finished."""
     # By the whole slide's tissue: a region changes which nuclei are reported, and none of them.
     normalise = _normalisation(pixels, tissue, network.stain_normalisation)
 
@@ -266,9 +244,6 @@ def _find(
         scale=scale,
         wanted=searched.touches,
     )
-    threshold = settings.threshold
-    if settings.own_threshold:
-        threshold = _own_threshold(stream, tissue, network.classes, settings, kept)
     segment_blocks(
         stream,
         pixels.read,
@@ -276,44 +251,9 @@ def _find(
         network.classes,
         settings,
         scale,
-        threshold=threshold,
         wanted=searched.touches,
         progress=progress,
     )
-    return threshold
-
-
-def _own_threshold(
-    stream: Stream,
-    area: SearchArea,
-    classes: Sequence[str],
-    settings: NucleiSettings,
-    kept: Path,
-) -> float:
-    """The slide's own threshold: by all of a small one, else by a few windows full of tissue.
-
-    Args:
-        stream: the slide's probabilities.
-        area: its tissue.
-        classes: of the probabilities.
-        settings: their threshold stands where the slide has no outline.
-        kept: file of it, so that a run that goes on has the same one; a damaged one counts for
-            none.
-    """
-    with suppress(OSError, ValueError):
-        if 0 < (before := float(kept.read_text(encoding="utf-8"))) < 1:
-            return before
-    require_boundary(classes)
-    whole = Region(0, stream.height, 0, stream.width)
-    small = stream.height * stream.width <= SAMPLES * SAMPLE_SIDE**2
-    regions = [whole] if small else _samples(stream.middles(), area, WINDOWS)
-    nucleus, boundary = classes.index(NUCLEUS), classes.index(BOUNDARY)
-    outlines = Outlines.none()
-    for found in stream.ahead(regions) if area.mask.any() else ():
-        outlines = outlines + Outlines.of(found[..., nucleus], found[..., boundary])
-    threshold = outlines.threshold or settings.threshold
-    write_text(kept, str(threshold))
-    return threshold
 
 
 def _normalisation(pixels: Pixels, area: SearchArea, kind: str) -> Callable[[RGB], RGB]:
@@ -328,19 +268,15 @@ def _normalisation(pixels: Pixels, area: SearchArea, kind: str) -> Callable[[RGB
         for y in range(0, slide.height, SAMPLE_SIDE)
         for x in range(0, slide.width, SAMPLE_SIDE)
     ]
+    shares = np.array([area.share(square) for square in squares])
+    # The middle ones of those full of tissue, else of those with the most: spread over the slide.
+    best = np.flatnonzero(shares >= min(0.9, np.sort(shares)[-SAMPLES:][0]))
+    chosen = best[np.linspace(0, len(best) - 1, min(SAMPLES, len(best))).round().astype(int)]
     parts = [
         pixels.read(top, left, bottom - top, right - left).reshape(-1, 1, 3)
-        for top, bottom, left, right in _samples(squares, area, SAMPLES)
+        for top, bottom, left, right in (squares[number] for number in chosen)
     ]
     return fitted(np.concatenate(parts))
-
-
-def _samples(regions: Sequence[Region], area: SearchArea, count: int) -> list[Region]:
-    """So many of these: of those full of tissue, else of those with the most, spread over all."""
-    shares = np.array([area.share(region) for region in regions])
-    best = np.flatnonzero(shares >= min(0.9, np.sort(shares)[-count:][0]))
-    chosen = best[np.linspace(0, len(best) - 1, min(count, len(best))).round().astype(int)]
-    return [regions[number] for number in chosen]
 
 
 def unfinished(place: Path) -> Path:

@@ -9,9 +9,9 @@ from typing import Any
 from monuseg.core.errors import PipelineError, tell
 from monuseg.core.parallel import parallel_map
 from monuseg.formats.manifest import TRAIN, VALIDATION, SplitRecord
-from monuseg.nuclei.watershed import NucleiSettings, require_boundary, separations
+from monuseg.nuclei.watershed import NucleiSettings, separations
 from stages.evaluate.images import Row, candidate_scores, threshold_dices
-from stages.evaluate.params import OWN, EvaluateParams, NucleiParams
+from stages.evaluate.params import EvaluateParams, NucleiParams
 from stages.evaluate.selection import (
     MIDDLE,
     ChosenOn,
@@ -99,19 +99,16 @@ def choose(
     members = [record for record in records if record.split == split]
     chosen_on: ChosenOn = "validation" if split == VALIDATION else "train"
 
-    own = probabilities and params.threshold == OWN
     thresholds: list[ThresholdScore] = []
     threshold_images: list[str] = []
     threshold_on: ChosenOn = "given"
     if not probabilities:
         threshold = MIDDLE
-    elif isinstance(params.threshold, str):
-        if own:
-            require_boundary(row.classes)
+    elif params.threshold == "auto":
         if not members:
             raise PipelineError(
-                f"params.yaml: evaluate.threshold is `{params.threshold}`, but there is no "
-                "validation or training image to choose on; give a number"
+                "params.yaml: evaluate.threshold is `auto`, but there is no validation or training "
+                "image to choose on; give a number"
             )
         title = f"threshold of {row.predictions.name}"
         dices = parallel_map(partial(threshold_dices, row=row), members, title=title)
@@ -119,14 +116,14 @@ def choose(
         threshold_images = _used(members, used, title)
         if not threshold_images:
             raise PipelineError(
-                f"params.yaml: evaluate.threshold is `{params.threshold}`, but no image to choose "
-                "on has nuclei; give a number"
+                "params.yaml: evaluate.threshold is `auto`, but no image to choose on has nuclei; "
+                "give a number"
             )
         threshold, threshold_on = best_threshold(thresholds), chosen_on
     else:
         threshold = params.threshold
 
-    candidates = combinations(params.nuclei, threshold, row.classes, own_threshold=own)
+    candidates = combinations(params.nuclei, threshold, row.classes)
     settings, nuclei_on = candidates[0], chosen_on
     nuclei: list[NucleiScore] = []
     nuclei_images: list[str] = []
@@ -151,7 +148,7 @@ def choose(
 
 
 def combinations(
-    params: NucleiParams, threshold: float, classes: Sequence[str], *, own_threshold: bool = False
+    params: NucleiParams, threshold: float, classes: Sequence[str]
 ) -> list[NucleiSettings]:
     """Every combination of the settings of nuclei once, in the order of the params.
 
@@ -161,7 +158,6 @@ def combinations(
         params: the candidates of each setting.
         threshold: of P(nucleus).
         classes: the predictions' channels.
-        own_threshold: whether each image has another.
 
     Raises:
         PipelineError: no separation in `params.separation` is possible with these classes.
@@ -173,7 +169,7 @@ def combinations(
             f"that are not predicted; add `shape`, or train with these in train.outputs"
         )
     made = [
-        NucleiSettings(threshold, smoothing, distance, area, name, marker, certainty, own_threshold)
+        NucleiSettings(threshold, smoothing, distance, area, name, marker, certainty)
         for name in possible
         for smoothing, distance, area, marker, certainty in product(
             params.smoothing,

@@ -9,13 +9,7 @@ from monuseg.core.errors import PipelineError
 from monuseg.formats.images import Labels, read_labels, write_labels
 from monuseg.formats.manifest import SplitRecord
 from monuseg.formats.predictions import Probabilities, read_probabilities
-from monuseg.nuclei.watershed import (
-    NucleiSettings,
-    certain,
-    counted,
-    nuclei_from_predictions,
-    threshold_of,
-)
+from monuseg.nuclei.watershed import NucleiSettings, certain, nuclei_from_predictions
 from monuseg.scoring.contingency import contingency
 from monuseg.scoring.instances import NucleusScores, aji, panoptic, score_nuclei
 from monuseg.scoring.pixels import PixelCounts, ProbabilityHistogram
@@ -65,15 +59,13 @@ class ImageScores:
 
     Attributes:
         record: which image.
-        threshold: of P(nucleus), the chosen one or the image's own.
-        pixels: its pixels at that threshold.
+        pixels: its pixels at the chosen threshold.
         nuclei: scores of its nuclei; None if the annotation does not tell nuclei apart.
         loss: as `ProbabilityHistogram.loss`.
         pixel_dice: as `ProbabilityHistogram.pixel_dice`.
     """
 
     record: SplitRecord
-    threshold: float
     pixels: PixelCounts
     nuclei: NucleusScores | None
     loss: float | None
@@ -89,7 +81,7 @@ class ImageScores:
     ) -> "ImageScores":
         """The scores of an image with this histogram, at this threshold."""
         pixels = histogram.at(threshold)
-        return cls(record, threshold, pixels, nuclei, histogram.loss, histogram.pixel_dice)
+        return cls(record, pixels, nuclei, histogram.loss, histogram.pixel_dice)
 
 
 def threshold_dices(record: SplitRecord, row: Row) -> list[float | None]:
@@ -106,7 +98,7 @@ def threshold_dices(record: SplitRecord, row: Row) -> list[float | None]:
 def candidate_scores(
     record: SplitRecord, row: Row, candidates: Sequence[NucleiSettings]
 ) -> list[tuple[float | None, float | None]]:
-    """The AJI and PQ of one image with each of several settings of one threshold.
+    """The AJI and PQ of one image with each of several settings.
 
     Successive settings that differ only in `min_probability` share one watershed.
 
@@ -114,13 +106,11 @@ def candidate_scores(
         PipelineError: as `Row.read` and `nuclei_from_predictions`.
     """
     predictions, truth = row.read(record.id)
-    threshold = threshold_of(predictions, row.classes, candidates[0])
     scores = []
     for every, members in groupby(candidates, lambda one: replace(one, min_probability=0.0)):
-        labels = _nuclei(record, row, predictions, every, threshold)
-        probability = counted(predictions[..., 0], threshold, every)
+        labels = _nuclei(record, row, predictions, every)
         for settings in members:
-            kept = certain(labels, probability, settings.min_probability)
+            kept = certain(labels, predictions[..., 0], settings.min_probability)
             table = contingency(truth, kept)
             scores.append((aji(table), panoptic(table).pq))
     return scores
@@ -139,11 +129,10 @@ def score_image(
     """
     predictions, truth = row.read(record.id)
     histogram = _histogram(predictions[..., 0], truth, row.predictions / f"{record.id}.npy")
-    threshold = threshold_of(predictions, row.classes, settings)
-    labels = _nuclei(record, row, predictions, settings, threshold)
+    labels = _nuclei(record, row, predictions, settings)
     write_labels(nuclei / f"{record.id}.png", labels)
     scores = score_nuclei(truth, labels) if record.tells_nuclei_apart else None
-    return ImageScores.of(record, histogram, threshold, scores), histogram
+    return ImageScores.of(record, histogram, settings.threshold, scores), histogram
 
 
 def _histogram(probability: Probabilities, truth: Labels, path: Path) -> ProbabilityHistogram:
@@ -154,13 +143,9 @@ def _histogram(probability: Probabilities, truth: Labels, path: Path) -> Probabi
 
 
 def _nuclei(
-    record: SplitRecord,
-    row: Row,
-    predictions: Probabilities,
-    settings: NucleiSettings,
-    threshold: float,
+    record: SplitRecord, row: Row, predictions: Probabilities, settings: NucleiSettings
 ) -> Labels:
     try:
-        return nuclei_from_predictions(predictions, row.classes, settings, record.scale, threshold)
+        return nuclei_from_predictions(predictions, row.classes, settings, record.scale)
     except PipelineError as error:
         raise PipelineError(f"{row.predictions / record.id}.npy: {error}") from error

@@ -1,13 +1,12 @@
 """Block `evaluate`: which images are scored, and what is chosen on the validation images."""
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
 from monuseg.core.params import Block, Model
 
 Split = Literal["train", "validation", "test"]
-OWN: Final = "own"
 
 Separation = Literal["shape", "boundary", "distance"]
 Smoothing = Annotated[float, Field(ge=0, le=100)]
@@ -54,7 +53,6 @@ class RowSettings(Model):
     marker_threshold: Marker
     min_area: Area
     min_probability: Certainty
-    own_threshold: bool = False
 
 
 class EvaluateParams(Block):
@@ -63,8 +61,7 @@ class EvaluateParams(Block):
     Attributes:
         splits: those to be scored; leave "test" out while experimenting.
         threshold: of P(nucleus); "auto" takes the one with the highest mean Dice of the validation
-            images that all thresholds define. "own" chooses so too, and then gives each image a
-            threshold of its own by its P(boundary), see `monuseg.nuclei.outline`.
+            images that all thresholds define.
         nuclei: see `NucleiParams`.
         settings: by row, in place of `threshold` and `nuclei`; see `tools.finalise`.
     """
@@ -72,6 +69,6 @@ class EvaluateParams(Block):
     key: ClassVar[str] = "evaluate"
 
     splits: Annotated[list[Split], Field(min_length=1), AfterValidator(_distinct)]
-    threshold: Literal["auto", "own"] | Annotated[float, Field(gt=0, lt=1)]
+    threshold: Literal["auto"] | Annotated[float, Field(gt=0, lt=1)]
     nuclei: NucleiParams
     settings: dict[str, RowSettings]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Literal
 
-from monuseg.nuclei.outline import THRESHOLDS
 from monuseg.nuclei.watershed import NucleiSettings
 from monuseg.scoring.pixels import ProbabilityHistogram
 
+# 0.20, 0.22 ... 0.80
+THRESHOLDS = tuple(percent / 100 for percent in range(20, 81, 2))
 MIDDLE = 0.5
 
 # "given": nothing was to be chosen. "none": no image could be chosen on, so the first is taken.

@@ -96,7 +96,6 @@ def per_image(image: ImageScores, *, probabilities: bool) -> dict[str, Any]:
         **{name: scores.get(name) for name in (*HEADLINE, *FURTHER)},
         **{f"pixel_{name}": count for name, count in asdict(image.pixels).items()},
         **{f"nucleus_{name}": _nucleus_count(image, name) for name in NUCLEUS_COUNTS},
-        "threshold": image.threshold,
     }
 
 

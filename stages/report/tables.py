@@ -214,16 +214,8 @@ def fates_table(counts: pd.DataFrame) -> pd.DataFrame:
 
 
 def settings_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """The settings of each row, and which images its threshold and nuclei were chosen on.
-
-    Where each image has its own threshold, the chosen one is in parentheses: it stands in where an
-    image has none, and nuclei count as if it were each image's.
-    """
-    lines = [{"method": row.title, **row.settings} for row in rows]
-    for line in lines:
-        if line.pop("own_threshold", False):
-            line["threshold"] = f"own ({line['threshold']})"
-    table = pd.DataFrame(lines, dtype=object)
+    """The settings of each row, and which images its threshold and nuclei were chosen on."""
+    table = pd.DataFrame([{"method": row.title, **row.settings} for row in rows], dtype=object)
     if "chosen_on" in table:
         on = table["chosen_on"].dropna()
         table["chosen_on"] = on.map(lambda images: ", ".join(dict.fromkeys(images.values())))

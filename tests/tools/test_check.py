@@ -76,7 +76,6 @@ def test_a_list_of_models_that_is_none_is_named(
         ({"dataset.gdrive.timeout": 0}, "dataset.gdrive.timeout: "),
         ({"dataset.file.archives": [{"name": "a.zip"}]}, "dataset.file.archives.0.sha256: "),
         ({"dataset.url.archives": [{"name": "a.zip"}]}, "dataset.url.archives.0."),
-        ({"evaluate.threshold": "own"}, "evaluate.threshold: own needs the output boundary; add"),
     ],
 )
 def test_a_mistake_in_any_block_is_named(

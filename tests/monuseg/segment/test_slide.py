@@ -9,9 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -411,86 +409,3 @@ def test_damage_is_remembered_when_a_run_goes_on(slide: Path, tmp_path: Path) ->
     assert written == run(copy, tmp_path / "whole")
     assert written.damaged
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
-def edged(pixels: Pixels) -> Floats:
-    """P(nucleus) of what is dark, and P(boundary) where that is about 0.4."""
-    nucleus = np.stack([cv2.GaussianBlur(one, (0, 0), 2.0) for one in darkness(pixels)])
-    nucleus = nucleus.reshape(*pixels.shape[:3], 1)
-    return np.concatenate([nucleus, np.exp(-(((nucleus - 0.4) / 0.1) ** 2))], axis=-1)
-
-
-OWN = replace(NAMED, settings=replace(NAMED.settings, threshold=0.7, own_threshold=True))
-
-
-def own(path: Path, output: Path, forward: Forward = edged, **more: Any) -> Written:
-    """With a threshold of the image's own."""
-    with open_slide(path) as opened:
-        net = network(forward)
-        params = net.params.model_copy(update={"window": 192})
-        net = replace(net, classes=["nucleus", "boundary"], params=params)
-        return segment_slide(opened, UM, OWN, net, ALL, output / path.stem, **more)
-
-
-@pytest.mark.parametrize("small", [True, False])
-def test_a_slide_has_its_own_threshold(
-    small: bool, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not small:  # a few windows are looked at
-        monkeypatch.setattr(of_slide, "SAMPLES", 1)
-        monkeypatch.setattr(of_slide, "WINDOWS", 3)
-    computed: list[int] = []
-
-    def counted(pixels: Pixels) -> Floats:
-        computed.append(len(pixels))
-        return edged(pixels)
-
-    assert own(slide, tmp_path, counted).nuclei == NUCLEI
-    assert len(computed) == WINDOWS  # none twice
-    found = json.loads((tmp_path / "a.nuclei.json").read_text())["threshold"]
-    assert found == pytest.approx(0.4, abs=0.06)
-    labels = read_labels(tmp_path / "a.nuclei.png")
-    expected = edged(scattered()[np.newaxis])[0, ..., 0] >= found
-    assert np.mean((labels > 0) != expected) < 0.002  # JPEG
-
-
-def test_a_run_that_goes_on_keeps_the_threshold(slide: Path, tmp_path: Path) -> None:
-    own(slide, tmp_path / "whole")
-
-    def stopped(done: int, nuclei: int) -> None:
-        if done == 2:
-            raise Killed
-
-    with pytest.raises(Killed):
-        own(slide, tmp_path / "out", progress=stopped)
-    computed: list[int] = []
-
-    def counted(pixels: Pixels) -> Floats:
-        computed.append(len(pixels))
-        return edged(pixels)
-
-    own(slide, tmp_path / "out", counted)
-    assert len(computed) < WINDOWS
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("content", [b"", b"none", b"nan", b"7.0", b"\xff"])
-def test_a_damaged_threshold_is_found_again(content: bytes, slide: Path, tmp_path: Path) -> None:
-    own(slide, tmp_path / "whole")
-
-    def stopped(done: int, nuclei: int) -> None:
-        if done == 2:
-            raise Killed
-
-    with pytest.raises(Killed):
-        own(slide, tmp_path / "out", progress=stopped)
-    (tmp_path / "out" / UNFINISHED / "threshold.txt").write_bytes(content)
-    own(slide, tmp_path / "out")
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
-def test_glass_has_the_common_threshold(tmp_path: Path) -> None:
-    write_rgb(tmp_path / "a.png", np.full((90, 120, 3), 245, np.uint8))
-    assert own(tmp_path / "a.png", tmp_path / "out").nuclei == 0
-    record = json.loads((tmp_path / "out/a.nuclei.json").read_text())
-    assert record["threshold"] == 0.7

@@ -206,18 +206,6 @@ def test_page_needs_nothing_from_outside(project: Path) -> None:
     assert set(inner) <= set(page.ids)
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_scores_at_each_images_own_threshold_are_on_no_curve(project: Path, own: bool) -> None:
-    path = project / "metrics/detail/unet.json"
-    detail = json.loads(path.read_text(encoding="utf-8"))
-    detail["settings"]["own_threshold"] = own
-    write(path, detail)
-    markdown, _ = written(project)
-    assert ("| U-Net | own (0.5) |" in markdown) is own
-    assert ("where each image has its own, all of these together" in markdown) is own
-    assert "diamonds mark the chosen threshold" in markdown
-
-
 def test_two_processes_write_the_same_bytes(project: Path, tmp_path: Path) -> None:
     made = []
     for seed in ("1", "2"):

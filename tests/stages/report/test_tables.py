@@ -202,19 +202,6 @@ def test_settings_have_a_dash_where_a_row_has_none() -> None:
     assert texts(table) == [["U-Net", "30", "given, train"], ["Otsu, no training", "–", "–"]]
 
 
-def test_settings_say_where_each_image_has_its_own_threshold() -> None:
-    rows = [
-        Row("unet", {}, settings={"threshold": 0.58, "min_area": 30, "own_threshold": True}),
-        Row("segnet", {}, settings={"threshold": 0.6, "min_area": 30, "own_threshold": False}),
-        # As earlier runs wrote them.
-        Row("otsu", {}, settings={"threshold": 0.5, "min_area": 30}),
-    ]
-    table = settings_table(rows)
-    assert list(table.columns) == ["Method", "Threshold", "Min area"]
-    assert [line[1] for line in texts(table)] == ["own (0.58)", "0.6", "0.5"]
-    assert rows[0].settings["threshold"] == 0.58
-
-
 def test_a_table_a_score_with_a_row_an_organ_and_all_below() -> None:
     nan = float("nan")
     ids = ["a", "b", "c", "d"]
