@@ -17,7 +17,7 @@ COMMANDS = {
         "reference",
         "repeat",
     ),
-    *("pretrain", "side_by_side"),
+    *("pretrain", "shifts", "side_by_side"),
 }
 
 
