@@ -12,8 +12,10 @@ command goes on; with another block `evaluate` it chooses anew on the folds that
 import argparse
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +104,16 @@ def _begin(output: Path, setting: dict[str, Any]) -> None:
 def _keep(model: str, output: Path, fold: int) -> None:
     """Keep a fold's probabilities of the images held out, then its weights: they say it is done."""
     records = [one for one in read_records(SPLITS, SplitRecord) if one.split == VALIDATION]
-    predict(model, records, output / PREDICTED / model)
+    predict_apart(model, records, output / PREDICTED / model)
     with replacing_folder(_fold(output, fold)) as folder:
         for name in (f"{model}.json", f"{model}.weights.h5"):
             shutil.copyfile(MODELS / name, folder / name)
+
+
+def predict_apart(model: str, records: Sequence[SplitRecord], folder: Path) -> None:
+    """`predict` in a process of its own: one process configures Keras, and loads a model, once."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(predict, model, records, folder).result()
 
 
 def _choose(model: str, output: Path, params: EvaluateParams) -> None:

@@ -139,7 +139,10 @@ def _region(feature: dict[str, Any], number: int, place: str) -> Region:
             f"{place}: one object of {len(polygons)} polygons, which is no nucleus but many; "
             "split it (in QuPath: Objects > Annotations > Split annotations) and export it again"
         )
-    rings = [[_outline(ring, place) for ring in _list(one, place)] for one in polygons]
+    rings = [
+        [np.empty((0, 2)) if ring == [] else outline(ring, place) for ring in _list(one, place)]
+        for one in polygons
+    ]
     rings = [of_part for of_part in rings if of_part]
     if kind in NO_NUCLEI:
         shape = NO_NUCLEI[kind]
@@ -178,18 +181,26 @@ def _list(found: Any, place: str) -> list[Any]:
     return found
 
 
-def _outline(ring: Any, place: str) -> Outline:
+def outline(ring: Any, place: str, limit: float = COORDINATE_LIMIT) -> Outline:
+    """The vertices of a ring, (n, 2) x, y.
+
+    Args:
+        ring: what stands in the file.
+        place: where, for errors.
+        limit: of coordinates, in pixels.
+
+    Raises:
+        PipelineError: it is no list of pairs of finite numbers up to the limit.
+    """
     try:
         points = np.array(ring)
     except (ValueError, OverflowError):
         points = np.array(None)
-    if ring == []:
-        return np.empty((0, 2))
     numbers = points.dtype.kind in "iuf" and points.ndim == 2 and points.shape[1] >= 2
     # Written so that NaN fails too.
-    if not (numbers and (np.abs(points[:, :2].astype(np.float64)) <= COORDINATE_LIMIT).all()):
+    if not (numbers and (np.abs(points[:, :2].astype(np.float64)) <= limit).all()):
         raise PipelineError(
-            f"{place}: a ring is no list of pairs of finite numbers below {COORDINATE_LIMIT:.0f}: "
+            f"{place}: a ring is no list of pairs of finite numbers below {limit:.0f}: "
             f"{shown(str(ring))}; correct or remove that region"
         )
     return points[:, :2].astype(np.float64)

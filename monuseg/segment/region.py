@@ -211,26 +211,11 @@ def _polygons(geometry: Any, place: str) -> list[list[Outline]]:
     parts = [found] if kind == "Polygon" else found
     if not (isinstance(parts, list) and parts and all(isinstance(one, list) for one in parts)):
         raise PipelineError(f"{place}: coordinates are missing; export it from QuPath again")
-    polygons = [[_ring(ring, place) for ring in one] for one in parts]
+    polygons = [[geojson.outline(ring, place, COORDINATE_LIMIT) for ring in one] for one in parts]
     for rings in polygons:
         if not rings or not _area(rings[0]) > 0:
             raise PipelineError(f"{place}: a polygon without an area; draw or remove it")
     return polygons
-
-
-def _ring(ring: Any, place: str) -> Outline:
-    try:
-        points = np.array(ring)
-    except (ValueError, OverflowError):
-        points = np.array(None)
-    numbers = points.dtype.kind in "iuf" and points.ndim == 2 and points.shape[1] >= 2
-    # Written so that NaN fails too.
-    if not (numbers and (np.abs(points[:, :2].astype(np.float64)) <= COORDINATE_LIMIT).all()):
-        raise PipelineError(
-            f"{place}: a ring is no list of pairs of finite numbers below {COORDINATE_LIMIT:.0f}: "
-            f"{shown(str(ring))}; correct or remove that region"
-        )
-    return points[:, :2].astype(np.float64)
 
 
 def _area(ring: Outline) -> float:

@@ -11,12 +11,13 @@ import pytest
 from monuseg.core.errors import PipelineError
 from monuseg.core.params import read_params
 from monuseg.formats.files import read_json
-from monuseg.formats.images import write_labels
+from monuseg.formats.images import write_labels, write_rgb
 from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, write_records
-from monuseg.formats.paths import MASKS, MODELS, SPLITS
+from monuseg.formats.paths import MASKS, MODELS, RAW, SPLITS
 from monuseg.formats.predictions import read_probabilities, write_output, write_probabilities
 from stages.tile.params import TileParams
 from stages.tile.validation import validation_images
+from tests.monuseg.segment.networks import save_unet, two_discs
 from tools import cross_validate, dvc
 
 FOLDS = 3
@@ -74,7 +75,7 @@ def trained(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             write_probabilities(folder, record.id, probability.astype(np.float32))
 
     monkeypatch.setattr(dvc, "reproduce", reproduce)
-    monkeypatch.setattr(cross_validate, "predict", predict)
+    monkeypatch.setattr(cross_validate, "predict_apart", predict)
     return folds
 
 
@@ -182,3 +183,14 @@ def test_unknown_models_and_changes_train_nothing(trained: list[int]) -> None:
         cross_validate.main(arguments(folds=11))
     assert trained == []
     assert not OUTPUT.exists()
+
+
+def test_one_run_predicts_with_the_network_of_each_fold(project: Path) -> None:
+    save_unet(MODELS)
+    RAW.mkdir(parents=True)
+    write_rgb(RAW / "a.tif", two_discs())
+    records = [SplitRecord("a", "lung", VALIDATION, 0.25, 0.25, "aperio-xml")]
+    for fold in ("0", "1"):
+        cross_validate.predict_apart("unet", records, Path(fold))
+        found = read_probabilities(Path(fold), "a")[..., 0] > 0.5
+        assert np.mean(found == (two_discs()[..., 0] < 128)) > 0.99
