@@ -57,11 +57,16 @@ def main(arguments: argparse.Namespace) -> None:
     changes = parsed(arguments.set)
     try:
         # More folds than patients are reported before the first has trained, if ids are known.
-        for fold in (arguments.folds - 1, 0):
+        last = arguments.folds - 1
+        for fold in (last, 0):
             apply([*changes, *_folds(fold, arguments.folds)])
         # No fold depends on how is chosen.
         params = {key: block for key, block in read_params().items() if key != EvaluateParams.key}
         _begin(output, {"model": model, "params": params})
+        if not _fold(output, last).is_dir():
+            # The ids of other data are known to stage tile alone, which refuses too many folds.
+            apply(_folds(last, arguments.folds))
+            dvc.reproduce("tile")
         for fold in range(arguments.folds):
             apply(_folds(fold, arguments.folds))
             if _fold(output, fold).is_dir():
@@ -90,7 +95,13 @@ def _begin(output: Path, setting: dict[str, Any]) -> None:
     """Note what the output is of, or see that it is of the same."""
     path = output / SETTING
     if path.exists():
-        if read_json(path) != setting:
+        try:
+            stands = read_json(path)
+        except ValueError as error:
+            raise PipelineError(
+                f"{path} is no valid JSON ({error}); give another --output, or move it away"
+            ) from error
+        if stands != setting:
             raise PipelineError(
                 f"{path}: of another model or other parameters; give another --output, or move "
                 "it away"

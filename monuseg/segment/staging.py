@@ -115,7 +115,8 @@ def staged(url: str, scratch: Scratch) -> Iterator[Path]:
     shown = without_secrets(url)
     files, path = _opened(url, shown)
     if url.partition("://")[0].lower() in LOCAL:
-        yield Path(path)
+        # fsspec leaves `%20`, by which programs write a space into a URL; a name may have it, too.
+        yield Path(path) if Path(path).exists() else Path(unquote(path))
         return
     name = _name_of(path_of(url))
     if name.lower().endswith(OF_SEVERAL_FILES):

@@ -123,6 +123,16 @@ def graph(rounds: int) -> Row | None:
     return Row(what, "", "", SECONDS(ours), SECONDS(theirs), f"{theirs / ours:.2f}")
 
 
+def rows(rounds: int, *, full_size: bool) -> Iterator[Row]:
+    """All rows of the table."""
+    yield from networks(rounds, CPU)
+    yield scoring(FEW)
+    if row := graph(rounds):
+        yield row
+    if full_size:
+        yield from networks(min(rounds, FEW), FULL)
+
+
 def processor() -> str:
     """What it was measured on."""
     name = platform.processor() or platform.machine()
@@ -141,17 +151,13 @@ def main() -> None:
     command.add_argument("--rounds", type=int, default=15)
     command.add_argument("--full-size", action="store_true", help="of preset `monuseg` too")
     given = command.parse_args()
-    rows: list[Row | None] = [*networks(given.rounds, CPU), scoring(FEW)]
-    rows.append(graph(given.rounds))
-    if given.full_size:
-        rows.extend(networks(min(given.rounds, FEW), FULL))
-    made = [row for row in rows if row]
-    cells = [HEADS, ["---"] * len(HEADS), *made]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-    print(lines)
+    lines = []
+    for cells in (HEADS, ["---"] * len(HEADS), *rows(given.rounds, full_size=given.full_size)):
+        lines.append(f"| {' | '.join(cells)} |")
+        print(lines[-1], flush=True)  # as they come: a later side may fail
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    parts = [f"{before}{BEGIN}", processor(), lines, f"{END}{after}"]
+    parts = [f"{before}{BEGIN}", processor(), "\n".join(lines), f"{END}{after}"]
     PAGE.write_text("\n\n".join(parts), encoding="utf-8")
 
 

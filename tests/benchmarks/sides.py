@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from monuseg.core.params import parse_yaml
+from monuseg.core.paths import PARAMS
 from monuseg.inference.params import PredictParams
 from monuseg.models.shared import backend
 from monuseg.models.shared.registry import architecture
@@ -42,9 +43,12 @@ Round = Callable[[], object]
 
 
 def params_of(network: str, size: str = SIZES[0]) -> Any:
-    """The network's block of a preset."""
-    preset = parse_yaml((PRESETS / f"{size}.yaml").read_text(encoding="utf-8"))
-    return architecture(network).params.model_validate(preset[network])
+    """The network's block of a preset, which is laid over that of params.yaml."""
+    below, preset = (
+        parse_yaml(file.read_text(encoding="utf-8"))[network]
+        for file in (PARAMS, PRESETS / f"{size}.yaml")
+    )
+    return architecture(network).params.model_validate(below | preset)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ def trained(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def reproduce(*stages: str) -> None:
         assert stages in (("train@unet",), ("tile",))
+        if Path("few").exists() and TileParams.load().validation.fold > 1:
+            raise PipelineError("stage tile: no more than 2 folds")
         held_out = validation_images(ORGANS, TileParams.load().validation)
         write_records(SPLITS, [
             *(
@@ -160,6 +162,21 @@ def test_where_all_folds_stand_the_data_are_theirs_again(trained: list[int]) -> 
     write_records(SPLITS, [SplitRecord("a", "lung", "train", 0.25, 0.25, "aperio-xml")])
     cross_validate.main(arguments())
     assert (OUTPUT / "per_image.csv").read_bytes() == before
+    assert trained == [0, 1, 2]
+
+
+def test_more_folds_than_patients_are_refused_before_one_has_trained(trained: list[int]) -> None:
+    Path("few").touch()  # of data whose ids params.yaml does not tell
+    with pytest.raises(PipelineError, match="no more than 2 folds"):
+        cross_validate.main(arguments())
+    assert trained == []
+
+
+def test_a_broken_note_of_what_the_folder_holds_is_named(trained: list[int]) -> None:
+    cross_validate.main(arguments())
+    (OUTPUT / cross_validate.SETTING).write_text("{", encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"cross-validation\.json is no valid JSON .* --output"):
+        cross_validate.main(arguments())
     assert trained == [0, 1, 2]
 
 

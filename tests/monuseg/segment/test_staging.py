@@ -175,6 +175,17 @@ def test_a_local_file_is_not_copied(tmp_path: Path, scratch: Scratch) -> None:
     assert left(scratch) == []
 
 
+@pytest.mark.parametrize("name", ["my slide é.svs", "my%20slide.svs"])
+def test_a_local_file_by_the_url_that_programs_write(
+    name: str, tmp_path: Path, scratch: Scratch
+) -> None:
+    slide = tmp_path / name
+    slide.touch()
+    for url in (slide.as_uri(), f"file://{slide}"):
+        with staged(url, scratch) as path:
+            assert path == slide
+
+
 @pytest.mark.parametrize(
     ("name", "kept"),
     [
