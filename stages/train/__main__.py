@@ -71,6 +71,7 @@ def main(arguments: argparse.Namespace) -> None:
         model_params.learning_rate,
         jit_compile=runtime.jit_compile,
         coarse=coarse,
+        shares=architecture.learning_rates(model, model_params),
     )
     print(
         f"{arguments.model}: {model.count_params():,} parameters, {len(training)} training and "

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from stages.train.batches import Batches
 from stages.train.checkpoint import Checkpoint, State
 from stages.train.deep_supervision import supervised, supervised_objective
 from stages.train.losses import cross_entropy_dice
+from stages.train.optimizer import LayerwiseAdamW
 from stages.train.params import TrainParams
 from stages.train.validation import validate
 
@@ -51,6 +53,7 @@ def compile_for_training(
     *,
     jit_compile: bool,
     coarse: Mapping[str, int] | None = None,
+    shares: Mapping[str, float] | None = None,
 ) -> Any:
     """Give the model its optimizer and objective.
 
@@ -66,6 +69,7 @@ def compile_for_training(
         jit_compile: whether XLA compiles it.
         coarse: its layers for deep supervision, from `Architecture.coarse_features`; used if
             `params.deep_supervision` is not 0.
+        shares: of the learning rate, for the layers of these names; the others have all of it.
 
     Returns:
         What `fit` takes steps with: the model itself, or the model with additional heads.
@@ -78,7 +82,8 @@ def compile_for_training(
         warmup_target=learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
+    kind = partial(LayerwiseAdamW, shares=shares) if shares else keras.optimizers.AdamW
+    optimizer = kind(
         schedule,
         weight_decay=params.weight_decay,
         global_clipnorm=params.clip_norm,

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -152,7 +152,8 @@ def main() -> None:
     command.add_argument("--full-size", action="store_true", help="of preset `monuseg` too")
     given = command.parse_args()
     lines = []
-    for cells in (HEADS, ["---"] * len(HEADS), *rows(given.rounds, full_size=given.full_size)):
+    heads = [HEADS, ["---"] * len(HEADS)]
+    for cells in chain(heads, rows(given.rounds, full_size=given.full_size)):
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)  # as they come: a later side may fail
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)

@@ -11,6 +11,7 @@ from monuseg.models.shared.convolution import convolution
 
 LOW_LEVEL_STRIDE = 4
 DECODER_CONVOLUTIONS = 2
+LAYERS = ("pyramid", "decoder", "logits")  # what the names of the head's layers begin with
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Head:
     @property
     def _convolution(self) -> Callable[..., keras.KerasTensor]:
         return separable_convolution if self.separable else convolution
+
+
+def is_of_the_head(layer: str) -> bool:
+    """Whether a layer of this name belongs to the head; the others are the encoder's."""
+    return layer.startswith(LAYERS)
 
 
 class Spread(layers.Layer):

@@ -8,10 +8,10 @@ several scales; a small decoder adds detail at stride 4.
 
 import keras
 
-from monuseg.models.deeplabv3plus import light, resnet50, xception
-from monuseg.models.deeplabv3plus.head import Head
+from monuseg.models.deeplabv3plus import efficientnet_lite0, light, resnet50, xception
+from monuseg.models.deeplabv3plus.head import Head, is_of_the_head
 from monuseg.models.deeplabv3plus.params import NO_WEIGHTS, RATES_STRIDE, Params
-from monuseg.models.deeplabv3plus.pretrained import take_resnet50
+from monuseg.models.deeplabv3plus.pretrained import take_lite0, take_resnet50
 
 
 def build(params: Params, classes: int) -> keras.Model:
@@ -33,6 +33,8 @@ def build(params: Params, classes: int) -> keras.Model:
         low, high = resnet50.encode(image, stride)
     elif params.encoder == "xception":
         low, high = xception.encode(image, stride)
+    elif params.encoder == "efficientnet_lite0":
+        low, high = efficientnet_lite0.encode(image, stride)
     else:
         low, high = light.encode(image, stride, params.width)
     head = Head(
@@ -57,5 +59,17 @@ def initialise(model: keras.Model, params: Params) -> None:
     Raises:
         PipelineError: they cannot be loaded, or belong to another network.
     """
-    if params.weights != NO_WEIGHTS:
+    if params.weights == NO_WEIGHTS:
+        return
+    if params.encoder == "resnet50":
         take_resnet50(model, params.weights)
+    else:
+        take_lite0(model, params.weights)
+
+
+def learning_rates(model: keras.Model, params: Params) -> dict[str, float]:
+    """Of the layers that learn at another rate than `params.learning_rate`, their share of it."""
+    if params.encoder_learning_rate == 1:
+        return {}
+    encoder = (layer.name for layer in model.layers if not is_of_the_head(layer.name))
+    return dict.fromkeys(encoder, params.encoder_learning_rate)

@@ -13,6 +13,7 @@ DIVISOR = 16  # the largest output stride
 RATES_STRIDE = 16  # the output stride that `rates` are for
 NO_WEIGHTS = "none"
 NOT_FILES = (NO_WEIGHTS, "imagenet")  # what `weights` may be besides a path
+WITH_WEIGHTS = ("resnet50", "efficientnet_lite0")  # encoders
 
 Rate = Annotated[int, Field(ge=1, le=256, strict=True)]
 
@@ -21,8 +22,9 @@ class Params(ModelParams):
     """Block `deeplabv3plus`.
 
     Attributes:
-        encoder: `resnet50` (40.4 M parameters in all at the paper's filters), `xception` (41.3 M)
-            or `light`.
+        encoder: `resnet50` (40.4 M parameters in all at the paper's filters), `xception` (41.3 M),
+            `efficientnet_lite0` (up to its stride of 16: 0.7 M parameters before the head) or
+            `light`.
         output_stride: input pixels per pixel of the encoder's last features.
         rates: distances between the taps of the pyramid's three atrous convolutions, in pixels of
             features at stride 16; at stride 8 they are doubled. The paper has 6, 12 and 18, for
@@ -32,10 +34,13 @@ class Params(ModelParams):
         low_level_filters: channels that the features at stride 4 are reduced to. The paper has 48.
         decoder_filters: of the decoder's convolutions. The paper has 256.
         weights: what training starts from: `none` (random), `imagenet`, or the path of a weights
-            file of `keras.applications.ResNet50(include_top=False)`; prediction needs none.
+            file: of `keras.applications.ResNet50(include_top=False)`, or for `efficientnet_lite0`
+            the .pth file of its package (`pretrained.LITE0`); prediction needs none.
+        encoder_learning_rate: the encoder's, as a share of `learning_rate`. Weights that are
+            trained already are kept from being undone while the head's are still random.
     """
 
-    encoder: Literal["light", "resnet50", "xception"]
+    encoder: Literal["light", "resnet50", "xception", "efficientnet_lite0"]
     output_stride: Literal[8, 16]
     # YAML has no tuples, so a list is accepted as one.
     rates: Annotated[tuple[Rate, Rate, Rate], Field(strict=False)]
@@ -44,12 +49,14 @@ class Params(ModelParams):
     low_level_filters: int = Field(ge=1, le=1024)
     decoder_filters: int = Field(ge=1, le=1024)
     weights: str = Field(min_length=1)
+    encoder_learning_rate: float = Field(default=1.0, gt=0, le=1)  # cards of before have none
 
     @model_validator(mode="after")
     def _weights_of_the_encoder(self) -> Self:
-        if self.weights != NO_WEIGHTS and self.encoder != "resnet50":
+        if self.weights != NO_WEIGHTS and self.encoder not in WITH_WEIGHTS:
             raise ValueError(
-                f"`weights` are for encoder resnet50; set them to none for {self.encoder}"
+                f"`weights` are for encoder {' or '.join(WITH_WEIGHTS)}; set them to none for "
+                f"{self.encoder}"
             )
         return self
 
@@ -82,4 +89,5 @@ class Params(ModelParams):
     @property
     def scaling(self) -> str:
         """What the weights expect: ResNet-50's were trained on inputs scaled as in Caffe."""
-        return super().scaling if self.weights == NO_WEIGHTS else "caffe"
+        caffe = self.encoder == "resnet50" and self.weights != NO_WEIGHTS
+        return "caffe" if caffe else super().scaling

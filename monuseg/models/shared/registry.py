@@ -1,8 +1,8 @@
 """Architectures by name: a model is a folder `monuseg/models/<name>/`.
 
 Its `params.py` defines the class `Params` and the constant `DIVISOR` and does not import Keras. Its
-`network.py` defines `build(params, classes)` and, if they apply, `initialise(model, params)` and
-`coarse_features(params)`.
+`network.py` defines `build(params, classes)` and, if they apply, `initialise(model, params)`,
+`learning_rates(model, params)` and `coarse_features(params)`.
 """
 
 import importlib
@@ -39,6 +39,13 @@ class Architecture:
         """Give a new model the pre-trained weights that its params ask for, if any."""
         if hasattr(self._network, "initialise"):
             self._network.initialise(model, params)
+
+    def learning_rates(self, model: Any, params: ModelParams) -> dict[str, float]:
+        """Of layers that learn at another rate than the others, their share of it, by name."""
+        if not hasattr(self._network, "learning_rates"):
+            return {}
+        found: dict[str, float] = self._network.learning_rates(model, params)
+        return found
 
     def coarse_features(self, params: ModelParams) -> dict[str, int]:
         """The layers for deep supervision, and their strides in input pixels.

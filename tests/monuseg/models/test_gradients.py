@@ -115,7 +115,7 @@ def test_every_tap_of_every_kernel_has_a_gradient_at_the_crop_of(name: str) -> N
         assert taps_without_gradient(model, params, crop) == {}
 
 
-@pytest.mark.parametrize("encoder", ["light", "resnet50", "xception"])
+@pytest.mark.parametrize("encoder", ["light", "resnet50", "xception", "efficientnet_lite0"])
 @pytest.mark.parametrize("stride", [8, 16])
 def test_so_it_has_in_every_encoder_on_the_smallest_crop(encoder: str, stride: int) -> None:
     params = NARROW["deeplabv3plus"] | {"encoder": encoder, "output_stride": stride}

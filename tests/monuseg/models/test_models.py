@@ -30,6 +30,7 @@ TINY: dict[str, tuple[str, dict[str, object]]] = {
     "light at stride 8": ("deeplabv3plus", {"encoder": "light", **DEEPLAB, "output_stride": 8}),
     "resnet50": ("deeplabv3plus", {"encoder": "resnet50", **DEEPLAB}),
     "xception": ("deeplabv3plus", {"encoder": "xception", **DEEPLAB}),
+    "lite0": ("deeplabv3plus", {"encoder": "efficientnet_lite0", **DEEPLAB}),
 }
 QUICK = ["unet", "segnet", "light"]
 

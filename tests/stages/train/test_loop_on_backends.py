@@ -1,4 +1,4 @@
-"""Training with averaged weights, scored and interrupted, on each of Keras's backends."""
+"""Training with averaged weights and a slower layer, interrupted, on each of Keras's backends."""
 
 import importlib.util
 import json
@@ -39,7 +39,8 @@ def trained(checkpoint, progress=lambda row: None):
     logits = layers.Conv2D(1, 3, padding="same", name="logits")(layers.ReLU(name="relu")(x))
     model = keras.Model(image, logits, name="small")
     compile_for_training(
-        model, params, 0.01, jit_compile=keras.backend.backend() == "jax"
+        model, params, 0.01, jit_compile=keras.backend.backend() == "jax",
+        shares={"first": 0.5},
     )
     return fit(
         model, Batches(images[:1], params, "symmetric", workers=2), images[1:], params,
