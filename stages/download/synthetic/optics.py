@@ -4,12 +4,13 @@ import cv2
 import numpy as np
 
 from monuseg.formats.images import RGB, decode_image
-from stages.download.synthetic.noise import smooth_noise
+from stages.download.synthetic.noise import smooth_noise, soft_step
 from stages.download.synthetic.stain import Colour
 
 # Of the lens at best focus, in pixels of 0.25 um.
 SHARPEST = 0.35
-BLURRIEST = 1.1
+BLURRIEST = 0.9
+DEFOCUS = 1.2  # more of it at most, where the section leaves the focus
 # Share of the light that reaches the sensor from elsewhere on the slide.
 STRAY = (0.01, 0.08)
 WHITE = 230.0
@@ -28,6 +29,10 @@ def scan(light: Colour, generator: np.random.Generator) -> RGB:
     height, width, _ = light.shape
     sigma = generator.uniform(SHARPEST, BLURRIEST)
     image = cv2.GaussianBlur(light, (0, 0), sigma)
+    # A section is not flat: parts of it leave the focus.
+    away = cv2.GaussianBlur(light, (0, 0), sigma + generator.uniform(0, DEFOCUS))
+    part = soft_step(smooth_noise(generator, height, width, 160), 0.5, 1.0)[..., None]
+    image = (1 - part) * image + part * away
     # Stray light: even the darkest nucleus is not black.
     image = image + generator.uniform(*STRAY) * (WHITE - image)
     if generator.random() < 0.7:
