@@ -21,10 +21,11 @@ from typing import Any
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import replacing_folder, write_text
+from monuseg.core.files import replacing, replacing_folder
 from monuseg.core.parallel import parallel_map
 from monuseg.core.params import read_params
 from monuseg.core.paths import PARAMS
+from monuseg.core.supervision import uninterrupted
 from monuseg.formats.files import read_json, write_json
 from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, read_records
 from monuseg.formats.paths import MASKS, MODELS, SPLITS
@@ -53,7 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
     model, output = arguments.model, arguments.output
     if model not in (names := ModelsParams.load().names):
         raise PipelineError(f"{model} is no model of params.yaml; there are {', '.join(names)}")
-    before = PARAMS.read_text(encoding="utf-8")
+    before = PARAMS.read_bytes()
     changes = parsed(arguments.set)
     try:
         # More folds than patients are reported before the first has trained, if ids are known.
@@ -62,11 +63,14 @@ def main(arguments: argparse.Namespace) -> None:
             apply([*changes, *_folds(fold, arguments.folds)])
         # No fold depends on how is chosen.
         params = {key: block for key, block in read_params().items() if key != EvaluateParams.key}
-        _begin(output, {"model": model, "params": params})
+        setting = {"model": model, "params": params}
+        begun = _is_begun(output, setting)
         if not _fold(output, last).is_dir():
             # The ids of other data are known to stage tile alone, which refuses too many folds.
             apply(_folds(last, arguments.folds))
             dvc.reproduce("tile")
+        if not begun:
+            write_json(output / SETTING, setting)
         for fold in range(arguments.folds):
             apply(_folds(fold, arguments.folds))
             if _fold(output, fold).is_dir():
@@ -79,7 +83,8 @@ def main(arguments: argparse.Namespace) -> None:
         dvc.reproduce("tile")
         _choose(model, output, EvaluateParams.load())
     finally:
-        write_text(PARAMS, before)
+        with uninterrupted(), replacing(PARAMS) as temporary:
+            temporary.write_bytes(before)
 
 
 def _folds(fold: int, folds: int) -> list[tuple[str, Any]]:
@@ -91,25 +96,25 @@ def _fold(output: Path, fold: int) -> Path:
     return output / f"fold-{fold}"
 
 
-def _begin(output: Path, setting: dict[str, Any]) -> None:
-    """Note what the output is of, or see that it is of the same."""
+def _is_begun(output: Path, setting: dict[str, Any]) -> bool:
+    """Whether the output holds folds of this setting already, rather than nothing."""
     path = output / SETTING
     if path.exists():
         try:
             stands = read_json(path)
         except ValueError as error:
             raise PipelineError(
-                f"{path} is no valid JSON ({error}); give another --output, or move it away"
+                f"{path} is no valid JSON ({error}); give another --output, or move {output} away"
             ) from error
         if stands != setting:
             raise PipelineError(
                 f"{path}: of another model or other parameters; give another --output, or move "
-                "it away"
+                f"{output} away"
             )
-    elif output.is_dir() and any(output.iterdir()):
+        return True
+    if output.is_dir() and any(output.iterdir()):
         raise PipelineError(f"{output}: not empty, and no cross-validation; give another --output")
-    else:
-        write_json(path, setting)
+    return False
 
 
 def _keep(model: str, output: Path, fold: int) -> None:

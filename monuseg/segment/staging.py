@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from monuseg.core.errors import PipelineError, without_secrets
 from monuseg.core.locks import LockedError, exclusive
@@ -115,8 +115,7 @@ def staged(url: str, scratch: Scratch) -> Iterator[Path]:
     shown = without_secrets(url)
     files, path = _opened(url, shown)
     if url.partition("://")[0].lower() in LOCAL:
-        # fsspec leaves `%20`, by which programs write a space into a URL; a name may have it, too.
-        yield Path(path) if Path(path).exists() else Path(unquote(path))
+        yield _local(Path(path))
         return
     name = _name_of(path_of(url))
     if name.lower().endswith(OF_SEVERAL_FILES):
@@ -135,6 +134,25 @@ def staged(url: str, scratch: Scratch) -> Iterator[Path]:
         whole = folder / WHOLE
         whole.mkdir()
         yield part.rename(whole / name)
+
+
+def _local(path: Path) -> Path:
+    """The file of a `file://` URL, from what fsspec makes of it.
+
+    Programs write a space as `%20`, and some name the host; people write paths as they are.
+    """
+    host = Path.cwd() / "localhost"
+    if path.is_relative_to(host):
+        path = Path("/") / path.relative_to(host)
+    decoded = Path(os.fsdecode(unquote_to_bytes(os.fsencode(path))))
+    return decoded if decoded == path or _is_there(decoded) else path
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _name_of(path: Path) -> str:

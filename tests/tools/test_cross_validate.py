@@ -170,6 +170,8 @@ def test_more_folds_than_patients_are_refused_before_one_has_trained(trained: li
     with pytest.raises(PipelineError, match="no more than 2 folds"):
         cross_validate.main(arguments())
     assert trained == []
+    cross_validate.main(arguments(folds=2))  # into the same folder
+    assert trained == [0, 1]
 
 
 def test_a_broken_note_of_what_the_folder_holds_is_named(trained: list[int]) -> None:

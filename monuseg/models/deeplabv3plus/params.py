@@ -61,6 +61,15 @@ class Params(ModelParams):
         return self
 
     @model_validator(mode="after")
+    def _random_weights_learn_as_fast(self) -> Self:
+        if self.weights == NO_WEIGHTS and self.encoder_learning_rate != 1:
+            raise ValueError(
+                "`encoder_learning_rate` is for pre-trained weights; set it to 1.0 with `weights` "
+                "none, or set `weights`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rates_increase(self) -> Self:
         if any(rate >= next_rate for rate, next_rate in pairwise(self.rates)):
             raise ValueError("`rates` must increase, as [1, 2, 4]; sort them and repeat none")

@@ -90,8 +90,8 @@ def take_lite0(model: keras.Model, weights: str) -> None:
     except (NotTensorsError, OSError, KeyError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
         raise PipelineError(
-            f"{where}: {file} is not as package {LITE0} has it ({reason}); install that again, or "
-            "set `none`"
+            f"{where}: {file.name} is not as package {LITE0} has it ({reason}); install that, and "
+            f"set {IMAGENET}, or set `none`"
         ) from error
 
 
@@ -123,6 +123,8 @@ def _as_keras_has_them(
     tensors: Mapping[str, npt.NDArray[Any]], name: str, arrays: tuple[str, ...]
 ) -> list[npt.NDArray[Any]]:
     found = [tensors[f"{name}.{array}"] for array in arrays]
+    if not all(np.isfinite(array).all() for array in found):
+        raise ValueError(f"{name} has values that are no numbers")
     # Kernels are (out, in, height, width) there, and depthwise ones (channels, 1, height, width).
     order = (2, 3, 0, 1) if "depthwise" in name else (2, 3, 1, 0)
     return [np.transpose(array, order) if array.ndim == 4 else array for array in found]

@@ -65,7 +65,7 @@ def draw_style(organ: Organ, generator: np.random.Generator) -> Style:
         stroma=nucleus * generator.uniform(0.08, 0.36),
         eosin=eosin,
         stroma_eosin=eosin * float(np.exp(generator.normal(0.15, 0.35))),
-        vesicular=float(np.clip(organ.vesicular + generator.normal(0.1, 0.25), 0, 0.95)),
+        vesicular=float(np.clip(organ.vesicular + generator.normal(0, 0.25), 0, 0.95)),
         chromatin=generator.uniform(0.12, 0.50),
         rim=generator.uniform(0.0, 0.6),
         softness=generator.uniform(0.3, 1.1),

@@ -175,15 +175,27 @@ def test_a_local_file_is_not_copied(tmp_path: Path, scratch: Scratch) -> None:
     assert left(scratch) == []
 
 
-@pytest.mark.parametrize("name", ["my slide é.svs", "my%20slide.svs"])
+@pytest.mark.parametrize(
+    "name", ["my slide é.svs", "my%20slide.svs", "細" * 60 + ".svs", os.fsdecode(b"caf\xe9.svs")]
+)
 def test_a_local_file_by_the_url_that_programs_write(
     name: str, tmp_path: Path, scratch: Scratch
 ) -> None:
     slide = tmp_path / name
     slide.touch()
-    for url in (slide.as_uri(), f"file://{slide}"):
+    for url in (slide.as_uri(), f"file://localhost{slide.as_uri()[7:]}", f"file://{slide}"):
         with staged(url, scratch) as path:
             assert path == slide
+
+
+def test_the_url_of_a_name_with_spaces_is_not_another_file(
+    tmp_path: Path, scratch: Scratch
+) -> None:
+    for name in ("a b.svs", "a%20b.svs"):
+        (tmp_path / name).touch()
+    for name in ("a b.svs", "a%20b.svs"):
+        with staged((tmp_path / name).as_uri(), scratch) as path:
+            assert path.name == name
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import pytest
 from pycocotools import mask as coco
 
 from monuseg.core.errors import PipelineError
+from stages.baseline.otsu import nucleus_mask
+from stages.baseline.params import BaselineParams
 from stages.download.synthetic.organs import ORGANS
 from stages.download.synthetic.slide import Slide, draw_slide
 
@@ -140,3 +142,16 @@ def test_awkward_sizes(height: int, width: int) -> None:
 def test_an_unknown_organ_is_one_clear_error() -> None:
     with pytest.raises(PipelineError, match=r"dataset\.synthetic\.organs.*'spleen'.*breast"):
         drawn("spleen")
+
+
+def test_a_threshold_finds_nuclei_about_as_well_as_in_tissue() -> None:
+    # On the 44 images of MoNuSeg the stage's parameters give a mean Dice of 0.746 (0.54 to 0.86).
+    params = BaselineParams.load()
+    scores = []
+    for seed, organ in enumerate([*ORGANS, *ORGANS]):  # a style each
+        slide = drawn(organ, seed, side=384)
+        true = labels_of(slide) > 0
+        found = nucleus_mask(slide.image, sigma=params.sigma, min_area=params.min_area)
+        scores.append(2 * np.count_nonzero(true & found) / (true.sum() + found.sum()))
+    assert 0.69 < np.mean(scores) < 0.79
+    assert min(scores) > 0.45
