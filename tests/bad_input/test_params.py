@@ -231,7 +231,8 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
     ),
     # Contradictions between blocks.
     "best-without-validation": (
-        {"tile.validation.method": "none"}, "train.keep", "best needs validation images, and",
+        {"tile.validation.method": "none", "train.keep": "best"},
+        "train.keep", "best needs validation images, and",
     ),
     "only-validation-without-validation": (
         {"tile.validation.method": "none", "train.keep": "last", "evaluate.splits": ["validation"]},
@@ -515,7 +516,9 @@ PRESETS = {
     "value-true-for-1": (["default", "train.epochs=true"], "valid integer, found True"),
     "value-of-a-model": (["default", "unet.width=x"], "params.yaml: unet.width: must"),
     "contradiction": (["smoke", "tile.stride=65"], "params.yaml: tile: a stride above the size"),
-    "contradiction-of-blocks": (["smoke", "tile.validation.method=none"], "train.keep: best needs"),
+    "contradiction-of-blocks": (
+        ["smoke", "tile.validation.method=none", "train.keep=best"], "train.keep: best needs",
+    ),
     "block-for-a-value": (["default", "train={}"], "params.yaml: models: .*|train"),
 }
 

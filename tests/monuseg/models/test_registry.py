@@ -56,7 +56,7 @@ def test_the_block_is_named_as_the_folder() -> None:
 @pytest.mark.usefixtures("project")
 def test_a_models_own_block_is_read() -> None:
     params = architecture("unet").params
-    assert params.load() == params(width=8, learning_rate=0.003)
+    assert params.load() == params(width=8, learning_rate=0.006)
 
 
 @pytest.mark.parametrize(

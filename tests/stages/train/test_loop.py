@@ -12,7 +12,10 @@ from stages.train.loop import HistoryRow, Trained, compile_for_training, fit
 from stages.train.params import TrainParams
 
 PARAMS = TrainParams.load().model_copy(
-    update={"epochs": 3, "steps_per_epoch": 12, "batch_size": 4, "crop": 64, "warmup": 0.1}
+    update={
+        "epochs": 3, "steps_per_epoch": 12, "batch_size": 4, "crop": 64, "warmup": 0.1,
+        "keep": "best",
+    }  # fmt: skip
 )
 
 
