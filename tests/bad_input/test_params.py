@@ -517,7 +517,8 @@ PRESETS = {
     "value-of-a-model": (["default", "unet.width=x"], "params.yaml: unet.width: must"),
     "contradiction": (["smoke", "tile.stride=65"], "params.yaml: tile: a stride above the size"),
     "contradiction-of-blocks": (
-        ["smoke", "tile.validation.method=none", "train.keep=best"], "train.keep: best needs",
+        ["smoke", "tile.validation.method=none", "train.keep=best"],
+        "train.keep: best needs",
     ),
     "block-for-a-value": (["default", "train={}"], "params.yaml: models: .*|train"),
 }

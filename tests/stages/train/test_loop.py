@@ -13,9 +13,13 @@ from stages.train.params import TrainParams
 
 PARAMS = TrainParams.load().model_copy(
     update={
-        "epochs": 3, "steps_per_epoch": 12, "batch_size": 4, "crop": 64, "warmup": 0.1,
+        "epochs": 3,
+        "steps_per_epoch": 12,
+        "batch_size": 4,
+        "crop": 64,
+        "warmup": 0.1,
         "keep": "best",
-    }  # fmt: skip
+    }
 )
 
 

@@ -23,9 +23,13 @@ from stages.train.validation import ValidationScores
 STEPS = 3
 PARAMS = TrainParams.load().model_copy(
     update={
-        "epochs": 3, "steps_per_epoch": STEPS, "batch_size": 2, "crop": 32, "warmup": 0.4,
+        "epochs": 3,
+        "steps_per_epoch": STEPS,
+        "batch_size": 2,
+        "crop": 32,
+        "warmup": 0.4,
         "keep": "best",
-    }  # fmt: skip
+    }
 )
 KEY = "0" * 64
 # What seeds the layers of a model; a resumed one must not need it.
