@@ -1,14 +1,16 @@
 """Peak memory and time of each stage by the number of images.
 
-    $ python -m tests.benchmarks.bench_scaling [FOLDER]
+    $ python -m tests.benchmarks.bench_scaling [--folder FOLDER] [--stages STAGE ...]
 
-Draws slides of 256 x 256 in no time, copies of few with other noise, then runs each stage that
-needs no Keras on 10, 100 and 1,000 of them with one worker, in a process of its own. Of train that
-is `Batches`: all images read, maps made, and a hundred batches drawn with every output. The table
+Runs each stage on 10, 100 and 1,000 slides of 256 x 256 pixels with one worker, in a process of its
+own: download, which draws synthetic slides, extract and masks on these; the others on slides drawn
+in no time, copies of few with other noise. Of train it is `Batches`: all images read, maps made,
+and a hundred batches drawn with every output; predict applies a U-Net of random weights. The table
 has the peak resident memory, the least time of two runs, and how both grow: kB and ms an image
 between 100 and 1,000.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -87,7 +89,22 @@ for _ in Batches(read_tiles(TILES / "train"), params, "symmetric", scratch=Path(
     pass
 """
 
-STAGES = {
+MODEL = """
+from monuseg.formats.paths import MODELS
+from monuseg.models.shared import store
+
+card = store.Card(
+    model="unet", params={"width": 8, "learning_rate": 0.1}, classes=["nucleus"],
+    scaling="symmetric", um_per_pixel=0.25, epoch=1, seed=1, versions={},
+)
+MODELS.mkdir(parents=True)
+store.save(MODELS, card, store.build(card).get_weights())
+"""
+
+# Of an archive, in this order.
+OF_ARCHIVES = {stage: ["-m", f"stages.{stage}"] for stage in ("download", "extract", "masks")}
+# Of images that lie there, in this order.
+OF_IMAGES = {
     "tile": ["-m", "stages.tile"],
     "train: batches": ["-c", BATCHES],
     "baseline": ["-m", "stages.baseline"],
@@ -98,7 +115,9 @@ STAGES = {
         "from monuseg.scoring.per_image import read_scores\nfrom pathlib import Path\n"
         f"read_scores(Path('metrics/per_image/{ROW}.csv'), 'test')",
     ],
+    "predict": ["-m", "stages.predict", ROW],  # last, since it writes what evaluate reads
 }
+STAGES = OF_ARCHIVES | OF_IMAGES
 
 
 def peak_and_time(arguments: list[str], folder: Path) -> tuple[float, float]:
@@ -116,17 +135,27 @@ def peak_and_time(arguments: list[str], folder: Path) -> tuple[float, float]:
     return usage.ru_maxrss / 1024, time.perf_counter() - start
 
 
-def measured(count: int, folder: Path) -> dict[str, tuple[float, float]]:
-    """Peak and least time of each stage on so many images, in a new project in `folder`."""
-    folder.mkdir()
-    shutil.copy(ROOT / "requirements-compute.txt", folder)
+def measured(count: int, folder: Path, stages: list[str]) -> dict[str, tuple[float, float]]:
+    """Peak and least time of each stage on so many images, in new projects in `folder`."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["evaluate"]["nuclei"] |= CANDIDATES
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    peak_and_time(["-c", DRAW, str(count)], folder)
+    test = count // 5
+    params["dataset"]["synthetic"] |= {
+        "train_images": count - test, "test_images": test, "height": SIDE, "width": SIDE,
+    }  # fmt: skip
+    archives, images = folder / "archives", folder / "images"
+    for project in (archives, images):
+        project.mkdir(parents=True)
+        shutil.copy(ROOT / "requirements-compute.txt", project)
+        (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    if set(stages) & set(OF_IMAGES):
+        peak_and_time(["-c", DRAW, str(count)], images)
+        peak_and_time(["-c", MODEL], images)
+        peak_and_time(STAGES["tile"], images)  # which all others read
     found = {}
-    for stage, arguments in STAGES.items():
-        peaks, times = zip(*(peak_and_time(arguments, folder) for _ in range(RUNS)), strict=True)
+    for stage in stages:
+        arguments, project = STAGES[stage], archives if stage in OF_ARCHIVES else images
+        peaks, times = zip(*(peak_and_time(arguments, project) for _ in range(RUNS)), strict=True)
         found[stage] = max(peaks), min(times)
         print(f"{stage}, {count}: {found[stage][0]:.0f} MB, {found[stage][1]:.1f} s", flush=True)
     return found
@@ -139,7 +168,7 @@ def table(found: dict[int, dict[str, tuple[float, float]]]) -> str:
         "| stage | " + " | ".join(f"{count} images" for count in COUNTS) + " | kB, ms an image |",
         "|---|" + "---|" * (len(COUNTS) + 1),
     ]
-    for stage in STAGES:
+    for stage in found[few]:
         cells = ["{:.0f} MB, {:.1f} s".format(*found[count][stage]) for count in COUNTS]
         (low, short), (high, long) = found[few][stage], found[many][stage]
         memory, duration = (high - low) / (many - few), (long - short) / (many - few)
@@ -150,8 +179,14 @@ def table(found: dict[int, dict[str, tuple[float, float]]]) -> str:
 
 def main() -> None:
     """Measure all, and print the table."""
-    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
-        print(table({count: measured(count, Path(folder) / str(count)) for count in COUNTS}))
+    command = argparse.ArgumentParser(description=__doc__)
+    command.add_argument("--folder", type=Path, help="to work in; by default the system's")
+    # Each reads what those before it of the same source wrote; tile's is there in any case.
+    command.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    given = command.parse_args()
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        made = {count: measured(count, Path(folder) / str(count), given.stages) for count in COUNTS}
+        print(table(made))
 
 
 if __name__ == "__main__":

@@ -112,6 +112,22 @@ def scoring(rounds: int) -> Row:
     return Row(what, "", "", SECONDS(ours), SECONDS(theirs), f"{theirs / ours:.0f}")
 
 
+def whole_images(rounds: int) -> Iterator[Row]:
+    """An image in eight views by the preset's engine, against Keras and against bare passes."""
+    sides_of = [("preset", "views"), ("keras", "views"), ("passes", "views")]
+    ours, keras, passes = paired(sides_of, rounds)
+    for what, theirs in (("Keras in float32", keras), ("its forward passes alone", passes)):
+        work = f"image, 1000 px, eight views, all in, against {what}"
+        yield Row(work, "unet", "auto", SECONDS(ours), SECONDS(theirs), f"{theirs / ours:.2f}")
+
+
+def batches(rounds: int) -> Row:
+    """Training on crops as they come against one batch again and again."""
+    ours, theirs = paired([("real", "batches"), ("fixed", "batches")], rounds)
+    what = "20 training steps on crops as they come, against one batch again and again"
+    return Row(what, "unet", "auto", SECONDS(ours), SECONDS(theirs), f"{theirs / ours:.2f}")
+
+
 def graph(rounds: int) -> Row | None:
     """`dvc repro` with nothing to do against `dvc status`; None where there is something to do."""
     status = [sys.executable, "-m", "dvc", "status", "--quiet"]
@@ -126,6 +142,8 @@ def graph(rounds: int) -> Row | None:
 def rows(rounds: int, *, full_size: bool) -> Iterator[Row]:
     """All rows of the table."""
     yield from networks(rounds, CPU)
+    yield from whole_images(FEW)
+    yield batches(FEW)
     yield scoring(FEW)
     if row := graph(rounds):
         yield row

@@ -11,14 +11,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import product, repeat
 from typing import Any
 
 import numpy as np
 
 from monuseg.core.params import parse_yaml
 from monuseg.core.paths import PARAMS
+from monuseg.formats.tiles import TiledImage
+from monuseg.inference.forward import forward_of
 from monuseg.inference.params import PredictParams
+from monuseg.inference.views import predict_augmented
 from monuseg.models.shared import backend
 from monuseg.models.shared.registry import architecture
 from monuseg.scoring.contingency import contingency
@@ -38,6 +41,8 @@ PITCH = 23  # pixels between nuclei to be scored: 1,849 in an image of 1000, as 
 SCORED = 1000  # pixels, of an image whose nuclei are scored
 KEPT = 0.95  # of the nuclei
 WARM_UP = 2  # rounds that compile
+VIEWS = 8
+STEPS = 20  # of training in a round
 
 Round = Callable[[], object]
 
@@ -212,6 +217,62 @@ def masks_scoring() -> Round:
     return lambda: (mask_by_mask.aji(truth, prediction), mask_by_mask.pq(truth, prediction))
 
 
+ENGINES = {
+    "preset": {"backend": "openvino", "precision": "auto"},
+    "keras": {"backend": "tensorflow", "precision": "float32"},
+}
+
+
+def _unet(engine: str) -> tuple[Any, PredictParams]:
+    """U-Net as a function from windows of pixels to probabilities, and how it is applied."""
+    whole = {"window": SIDE, "flips": True, "rotations": True}
+    params = PredictParams.load().model_copy(update=whole | ENGINES[engine])
+    runtime = backend.configure(params, seed=1)
+    model = architecture("unet").build(params_of("unet"), CLASSES)
+    return forward_of(backend.inference(model, runtime), "symmetric"), params
+
+
+def views(engine: str) -> Round:
+    """An image of 1000 pixels a side in eight views, all in: windows, views, blending."""
+    forward, params = _unet(engine)
+    pixels = np.random.default_rng(0).integers(0, 256, (SCORED, SCORED, 3), np.uint8)
+    return lambda: predict_augmented(forward, pixels, params, divisor=16).sum()
+
+
+def passes() -> Round:
+    """The eight forward passes of that alone."""
+    forward, _ = _unet("preset")
+    windows = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    return lambda: [forward(windows) for _ in range(VIEWS)]
+
+
+def steps(*, real: bool) -> Round:
+    """Training steps of U-Net on crops as they come, or on one batch again and again."""
+    preset = parse_yaml((PRESETS / f"{SIZES[0]}.yaml").read_text(encoding="utf-8"))["train"]
+    content = parse_yaml(PARAMS.read_text(encoding="utf-8"))["train"]
+    varied = content["augmentation"] | preset["augmentation"]
+    params = TrainParams.model_validate(content | preset | {"augmentation": varied})
+    runtime = backend.configure(params, seed=1)
+    from stages.train.batches import Batches
+    from stages.train.loop import compile_for_training
+
+    model = architecture("unet").build(params_of("unet"), CLASSES)
+    learner = compile_for_training(model, params, 0.003, jit_compile=runtime.jit_compile)
+    truth, _ = label_maps()
+    pixels = np.random.default_rng(0).integers(0, 256, (*truth.shape, 3), np.uint8)
+    tile = (0, 0, SCORED, SCORED)
+    image = TiledImage("a", 0.25, SCORED, SCORED, pixels, truth, [tile], "liver")
+    batches = Batches([image], params, "symmetric")
+    first = batches[0]
+
+    def run() -> None:
+        made = batches.ahead(0, STEPS) if real else repeat(first, STEPS)
+        for inputs, targets in made:
+            learner.train_on_batch(inputs, targets)
+
+    return run
+
+
 def dvc(command: str) -> Round:
     """A command of DVC in this clone."""
     return lambda: subprocess.run(
@@ -228,6 +289,11 @@ NETWORK_SIDES = {
 OTHER_SIDES = {
     ("ours", "scoring"): ours_scoring,
     ("masks", "scoring"): masks_scoring,
+    ("preset", "views"): partial(views, "preset"),
+    ("keras", "views"): partial(views, "keras"),
+    ("passes", "views"): passes,
+    ("real", "batches"): partial(steps, real=True),
+    ("fixed", "batches"): partial(steps, real=False),
     ("repro", "graph"): partial(dvc, "repro"),
     ("status", "graph"): partial(dvc, "status"),
 }

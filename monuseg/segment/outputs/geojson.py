@@ -5,7 +5,7 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -179,10 +179,7 @@ def _feature(
 @contextmanager
 def _features(path: Path) -> Iterator[Callable[[str], None]]:
     """A function that adds a feature to a collection, which takes its place at the end."""
-    with replacing(path) as temporary, temporary.open("wb") as raw:
-        # Neither a name nor a time is in it, so the same nuclei give the same bytes.
-        gz = gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) if path.suffix == ".gz" else None
-        file: IO[bytes] = cast(IO[bytes], gz or raw)
+    with replacing(path) as temporary, temporary.open("wb") as raw, _packed(raw, path) as file:
         file.write(b'{"type":"FeatureCollection","features":[')
         lead = "\n"
 
@@ -193,8 +190,14 @@ def _features(path: Path) -> Iterator[Callable[[str], None]]:
 
         yield put
         file.write(b"\n]}\n")
-        if gz:
-            gz.close()
+
+
+def _packed(raw: IO[bytes], path: Path) -> AbstractContextManager[IO[bytes]]:
+    """What is written to: of `.gz` a packer, closed before the file, after an error too."""
+    if path.suffix != ".gz":
+        return nullcontext(raw)
+    # Neither a name nor a time is in it, so the same nuclei give the same bytes.
+    return cast(IO[bytes], gzip.GzipFile("", "wb", LEVEL, raw, mtime=0))
 
 
 def _simplifier(tolerance: float) -> Callable[[list[Ring]], tuple[list[Ring], bool]]:
