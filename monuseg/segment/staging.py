@@ -112,11 +112,12 @@ def staged(url: str, scratch: Scratch) -> Iterator[Path]:
             there, not to be read, of several files, too large, or did not come whole.
         OSError: nothing can be written.
     """
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() in LOCAL:
+        yield _local(rest)
+        return
     shown = without_secrets(url)
     files, path = _opened(url, shown)
-    if url.partition("://")[0].lower() in LOCAL:
-        yield _local(Path(path))
-        return
     name = _name_of(path_of(url))
     if name.lower().endswith(OF_SEVERAL_FILES):
         raise PipelineError(f"{shown}: {SEVERAL}")
@@ -136,14 +137,13 @@ def staged(url: str, scratch: Scratch) -> Iterator[Path]:
         yield part.rename(whole / name)
 
 
-def _local(path: Path) -> Path:
-    """The file of a `file://` URL, from what fsspec makes of it.
+def _local(rest: str) -> Path:
+    """The file of a URL from what follows `file://`.
 
     Programs write a space as `%20`, and some name the host; people write paths as they are.
     """
-    host = Path.cwd() / "localhost"
-    if path.is_relative_to(host):
-        path = Path("/") / path.relative_to(host)
+    path = Path(rest.removeprefix("localhost") if rest.startswith("localhost/") else rest)
+    path = path.expanduser().absolute()
     decoded = Path(os.fsdecode(unquote_to_bytes(os.fsencode(path))))
     return decoded if decoded == path or _is_there(decoded) else path
 

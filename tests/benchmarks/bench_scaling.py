@@ -151,7 +151,8 @@ def measured(count: int, folder: Path, stages: list[str]) -> dict[str, tuple[flo
     if set(stages) & set(OF_IMAGES):
         peak_and_time(["-c", DRAW, str(count)], images)
         peak_and_time(["-c", MODEL], images)
-        peak_and_time(STAGES["tile"], images)  # which all others read
+        if "tile" not in stages:  # which all others read
+            peak_and_time(STAGES["tile"], images)
     found = {}
     for stage in stages:
         arguments, project = STAGES[stage], archives if stage in OF_ARCHIVES else images

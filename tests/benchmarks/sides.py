@@ -47,13 +47,21 @@ STEPS = 20  # of training in a round
 Round = Callable[[], object]
 
 
-def params_of(network: str, size: str = SIZES[0]) -> Any:
-    """The network's block of a preset, which is laid over that of params.yaml."""
+def block(name: str, size: str = SIZES[0]) -> dict[str, Any]:
+    """A block of params.yaml with a preset laid over it."""
     below, preset = (
-        parse_yaml(file.read_text(encoding="utf-8"))[network]
+        parse_yaml(file.read_text(encoding="utf-8"))[name]
         for file in (PARAMS, PRESETS / f"{size}.yaml")
     )
-    return architecture(network).params.model_validate(below | preset)
+    return below | {
+        key: below[key] | value if isinstance(value, dict) else value
+        for key, value in preset.items()
+    }
+
+
+def params_of(network: str, size: str = SIZES[0]) -> Any:
+    """The network's block of a preset."""
+    return architecture(network).params.model_validate(block(network, size))
 
 
 @dataclass(frozen=True)
@@ -217,41 +225,31 @@ def masks_scoring() -> Round:
     return lambda: (mask_by_mask.aji(truth, prediction), mask_by_mask.pq(truth, prediction))
 
 
-ENGINES = {
-    "preset": {"backend": "openvino", "precision": "auto"},
-    "keras": {"backend": "tensorflow", "precision": "float32"},
-}
-
-
-def _unet(engine: str) -> tuple[Any, PredictParams]:
+def _unet(**changes: str) -> tuple[Any, PredictParams]:
     """U-Net as a function from windows of pixels to probabilities, and how it is applied."""
-    whole = {"window": SIDE, "flips": True, "rotations": True}
-    params = PredictParams.load().model_copy(update=whole | ENGINES[engine])
+    params = PredictParams.model_validate(block("predict") | changes)
     runtime = backend.configure(params, seed=1)
     model = architecture("unet").build(params_of("unet"), CLASSES)
     return forward_of(backend.inference(model, runtime), "symmetric"), params
 
 
-def views(engine: str) -> Round:
+def views(**changes: str) -> Round:
     """An image of 1000 pixels a side in eight views, all in: windows, views, blending."""
-    forward, params = _unet(engine)
+    forward, params = _unet(**changes)
     pixels = np.random.default_rng(0).integers(0, 256, (SCORED, SCORED, 3), np.uint8)
     return lambda: predict_augmented(forward, pixels, params, divisor=16).sum()
 
 
 def passes() -> Round:
     """The eight forward passes of that alone."""
-    forward, _ = _unet("preset")
+    forward, _ = _unet()
     windows = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     return lambda: [forward(windows) for _ in range(VIEWS)]
 
 
 def steps(*, real: bool) -> Round:
     """Training steps of U-Net on crops as they come, or on one batch again and again."""
-    preset = parse_yaml((PRESETS / f"{SIZES[0]}.yaml").read_text(encoding="utf-8"))["train"]
-    content = parse_yaml(PARAMS.read_text(encoding="utf-8"))["train"]
-    varied = content["augmentation"] | preset["augmentation"]
-    params = TrainParams.model_validate(content | preset | {"augmentation": varied})
+    params = TrainParams.model_validate(block("train"))
     runtime = backend.configure(params, seed=1)
     from stages.train.batches import Batches
     from stages.train.loop import compile_for_training
@@ -289,8 +287,8 @@ NETWORK_SIDES = {
 OTHER_SIDES = {
     ("ours", "scoring"): ours_scoring,
     ("masks", "scoring"): masks_scoring,
-    ("preset", "views"): partial(views, "preset"),
-    ("keras", "views"): partial(views, "keras"),
+    ("preset", "views"): views,
+    ("keras", "views"): partial(views, backend="tensorflow", precision="float32"),
     ("passes", "views"): passes,
     ("real", "batches"): partial(steps, real=True),
     ("fixed", "batches"): partial(steps, real=False),
