@@ -2,14 +2,16 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
 import cv2
 import numpy as np
 
+from monuseg.core.ahead import overlapped
 from monuseg.core.files import naming
 from monuseg.formats.images import RGB
 from monuseg.formats.predictions import Probabilities
@@ -43,7 +45,7 @@ class Stream:
 
     Args:
         forward: the model, its views included; see `monuseg.inference.views.over_views`.
-        read: gives the image's pixels.
+        read: gives the image's pixels; it is called in another thread, once at a time.
         height: of the image.
         width: of the image.
         params: windows, and the scales to average over.
@@ -97,12 +99,17 @@ class Stream:
         last = {key: n for n, region in enumerate(regions) for key in self._keys(region)}
         with ExitStack() as stack:
             answers = _Answers(self._scratch, self._memory, stack)
+            batches = [self._batches(keys) for keys in self._new_keys(regions)]
+            # Windows are read while the model works on those before.
+            pixels = stack.enter_context(
+                closing(overlapped(self._read, chain.from_iterable(batches)))
+            )
             for number, region in enumerate(regions):
-                keys = self._keys(region)
-                for layer in range(len(self._layers)):
-                    self._compute([k for k in keys if k[0] == layer and k not in answers], answers)
+                for batch in batches[number]:
+                    for key, answer in zip(batch, self._forward(next(pixels)), strict=True):
+                        answers.put(key, answer)
                 yield self._stitched(region, answers)
-                for key in keys:
+                for key in self._keys(region):
                     if last[key] == number:
                         answers.drop(key)
 
@@ -115,12 +122,25 @@ class Stream:
             if self._wanted((number, place))
         ]
 
-    def _compute(self, keys: list[Key], answers: "_Answers") -> None:
-        for first in range(0, len(keys), self._batch_size):
-            batch = keys[first : first + self._batch_size]
-            pixels = np.stack([self._layers[number].window(place) for number, place in batch])
-            for key, answer in zip(batch, self._forward(pixels), strict=True):
-                answers.put(key, answer)
+    def _new_keys(self, regions: Sequence[Region]) -> Iterator[list[Key]]:
+        """The windows that each region is the first to need."""
+        seen: set[Key] = set()
+        for region in regions:
+            keys = [key for key in self._keys(region) if key not in seen]
+            seen.update(keys)
+            yield keys
+
+    def _batches(self, keys: Sequence[Key]) -> list[list[Key]]:
+        """Windows that go through the model together: of one layer, `batch_size` at most."""
+        return [
+            layer[first : first + self._batch_size]
+            for layer in ([key for key in keys if key[0] == n] for n in range(len(self._layers)))
+            for first in range(0, len(layer), self._batch_size)
+        ]
+
+    def _read(self, batch: list[Key]) -> RGB:
+        """The pixels of windows, (windows, rows, columns, 3)."""
+        return np.stack([self._layers[number].window(place) for number, place in batch])
 
     def _stitched(self, region: Region, answers: "_Answers") -> Probabilities:
         top, bottom, left, right = region

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.color import hed_from_rgb
 
+from monuseg.core.ahead import overlapped
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing, write_text
 from monuseg.formats.images import Labels
-from monuseg.formats.predictions import NUCLEUS
+from monuseg.formats.predictions import NUCLEUS, Probabilities
 from monuseg.inference.sliding_window import Region
 from monuseg.inference.streaming import Read, Stream, Wanted, everywhere
 from monuseg.nuclei.watershed import EDGES, NucleiSettings, nuclei_from_predictions
@@ -185,7 +186,7 @@ def segment_blocks(
 
     Args:
         stream: the image's probabilities.
-        read: its pixels, as they were scanned.
+        read: its pixels, as they were scanned; it is called in another thread than `stream` reads.
         finished: where blocks are kept.
         classes: of the model's outputs.
         settings: how nuclei are told apart, in the model's pixels.
@@ -202,9 +203,9 @@ def segment_blocks(
     unfinished = [number for number in numbers if number not in finished]
     done = len(blocks) - len(unfinished)
     nuclei = sum(len(objects) for objects in finished) if progress else 0
-    for number, predictions in zip(
-        unfinished, stream.regions([blocks[n].seen for n in unfinished]), strict=True
-    ):
+
+    def finish(block: tuple[int, Probabilities]) -> int:
+        number, predictions = block
         labels = nuclei_from_predictions(predictions, classes, settings, scale)
         # Who is not to decide later: blocks before this one, and those that are left out.
         decided = ~active
@@ -214,7 +215,12 @@ def segment_blocks(
         probability = predictions[..., list(classes).index(NUCLEUS)]
         objects = _measured(own, blocks[number].seen, probability, read)
         finished.write(number, objects)
-        done, nuclei = done + 1, nuclei + len(objects)
+        return len(objects)
+
+    # The model works on the next block meanwhile.
+    predicted = stream.regions([blocks[number].seen for number in unfinished])
+    for found in overlapped(finish, zip(unfinished, predicted, strict=True)):
+        done, nuclei = done + 1, nuclei + found
         if progress:
             progress(done, nuclei)
 

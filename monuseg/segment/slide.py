@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -42,7 +43,7 @@ AROUND_REGION = 64.0
 
 @dataclass
 class Pixels:
-    """The pixels of a slide; what is damaged is white, and remembered.
+    """The pixels of a slide, for one thread at a time; what is damaged is white, and remembered.
 
     Attributes:
         slide: the slide.
@@ -53,6 +54,7 @@ class Pixels:
     slide: Slide
     kept: Path
     damaged: set[Region] = field(default_factory=set)
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         lines = self.kept.read_text().splitlines() if self.kept.is_file() else []
@@ -67,6 +69,10 @@ class Pixels:
 
     def read(self, y: int, x: int, height: int, width: int) -> RGB:
         """A region, (height, width, 3), in pixels of the full resolution."""
+        with self._one_at_a_time:
+            return self._read(y, x, height, width)
+
+    def _read(self, y: int, x: int, height: int, width: int) -> RGB:
         try:
             return self.slide.read(y, x, height, width)
         except DamagedRegionError:
@@ -77,7 +83,7 @@ class Pixels:
             self._remember(Region(top, bottom, left, min(left + SQUARE, self.slide.width)))
             return np.full((height, width, 3), WHITE, np.uint8)
         return np.concatenate(
-            [np.concatenate([self.read(t, e, h, w) for e, w in columns], axis=1) for t, h in rows]
+            [np.concatenate([self._read(t, e, h, w) for e, w in columns], axis=1) for t, h in rows]
         )
 
 

@@ -132,13 +132,13 @@ def test_an_interrupted_run_goes_on_where_it_was(slide: Slide, tmp_path: Path) -
     with pytest.raises(Killed):
         slide.segment(tmp_path / "killed", side=150, progress=killed)
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("block-*")}
-    assert len(times) == 4
+    assert len(times) in (4, 5)  # the next one may have been begun, and is finished then
     told: list[tuple[int, int]] = []
     again = slide.segment(
         tmp_path / "killed", side=150, progress=lambda done, nuclei: told.append((done, nuclei))
     )
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
-    assert [done for done, _ in told] == list(range(5, 13))
+    assert [done for done, _ in told] == list(range(len(times) + 1, 13))
     assert told[-1][1] == sum(map(len, whole))
     for one, other in zip(again, whole, strict=True):
         np.testing.assert_array_equal(one.boxes, other.boxes)
