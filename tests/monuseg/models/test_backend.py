@@ -75,7 +75,9 @@ FLAGS = "processor\t: 0\nflags\t\t: fpu avx512f {}\nbugs\t\t: spectre_v1\n"
 @pytest.mark.parametrize(
     ("text", "fast"),
     [
-        (FLAGS.format("avx512_bf16 avx512_fp16"), True),
+        ("vendor_id\t: AuthenticAMD\n" + FLAGS.format("avx512_bf16 avx512_vbmi"), True),
+        ("vendor_id\t: GenuineIntel\n" + FLAGS.format("avx512_bf16 avx512_fp16"), False),
+        ("vendor_id\t: GenuineIntel\n" + FLAGS.format("avx512_bf16 amx_bf16"), True),
         (FLAGS.format("amx_bf16 amx_tile amx_int8"), True),
         (FLAGS.format("avx512_vnni"), False),
         (FLAGS.format("avx512_bf16x xamx_bf16"), False),
@@ -83,7 +85,9 @@ FLAGS = "processor\t: 0\nflags\t\t: fpu avx512f {}\nbugs\t\t: spectre_v1\n"
         (None, False),
     ],
 )
-def test_instructions_for_bfloat16_are_found(text: str | None, fast: bool, tmp_path: Path) -> None:
+def test_processors_that_are_fast_in_bfloat16_are_known(
+    text: str | None, fast: bool, tmp_path: Path
+) -> None:
     file = tmp_path / "cpuinfo"
     if text is not None:
         file.write_text(text)
