@@ -17,8 +17,8 @@ from monuseg.core.paths import METRICS
 from monuseg.formats import paths
 from monuseg.formats.files import read_json, write_json
 from monuseg.formats.rows import ModelsParams
-from stages.report.reference import ReferenceRun, kept_scores
-from stages.report.rows import read_rows
+from monuseg.scoring.kept_runs import ReferenceRun, kept_scores
+from monuseg.scoring.rows import read_rows
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -1,12 +1,17 @@
 """Whether one row is better than another, from the same images."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from monuseg.scoring.intervals import LEVEL, interval
+from monuseg.scoring.per_image import values
+from monuseg.scoring.rows import Row
 
 # With fewer, all differences have the same sign by chance alone in more than one case of twenty:
 # only their distribution, which so few do not show, can make an interval of 95 %.
@@ -39,6 +44,20 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
+class Pair(NamedTuple):
+    """Two rows, and how much higher the first scores.
+
+    Attributes:
+        first: a row.
+        second: another.
+        found: the difference in each score; None if too few images define the score.
+    """
+
+    first: Row
+    second: Row
+    found: Mapping[str, Difference | None]
+
+
 def difference(first: Sequence[float | None], second: Sequence[float | None]) -> Difference | None:
     """The paired difference between two rows, with its t interval.
 
@@ -65,6 +84,23 @@ def difference(first: Sequence[float | None], second: Sequence[float | None]) ->
     defined = len(first) + len(second) - first.count(None) - second.count(None)
     left_out = defined - 2 * len(pairs)
     return Difference(len(pairs), float(np.mean(differences)), *ends, wins, left_out)
+
+
+def compare(
+    rows: Sequence[Row], images: Mapping[str, pd.DataFrame], names: Collection[str]
+) -> list[Pair]:
+    """Compare every pair of rows that have scores of images, in the order of the rows.
+
+    Args:
+        rows: of one run.
+        images: by row, as `monuseg.scoring.per_image.read_images` returns them.
+        names: of the scores.
+    """
+    scored = [(row, images[row.key]) for row in rows if row.key in images]
+    return [
+        Pair(one, two, {name: difference(values(a, name), values(b, name)) for name in names})
+        for (one, a), (two, b) in combinations(scored, 2)
+    ]
 
 
 def odds(comparisons: int) -> str:

@@ -1,11 +1,13 @@
 """Reading `metrics/per_image/<row>.csv`, which `stages.evaluate.summary` writes."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from monuseg.core.errors import PipelineError
+from monuseg.scoring.rows import Row
 
 # The scores in which rows are compared, in the order in which they are shown.
 SCORES = ("dice", "iou", "aji", "pq", "dq", "sq")
@@ -47,6 +49,29 @@ def read_scores(path: Path, split: str) -> pd.DataFrame:
         return found[list(SCORES)].map(_score).astype(float)
     except ValueError as error:
         raise PipelineError(f"{path}: not a score ({error}); delete it and {remedy}") from error
+
+
+def read_images(rows: Sequence[Row], folder: Path, split: str) -> dict[str, pd.DataFrame]:
+    """The scores of a split's images by row, of the rows that are scored on it.
+
+    Args:
+        rows: of one run.
+        folder: of the tables `<row>.csv`, one line per image.
+        split: of the images.
+
+    Raises:
+        PipelineError: a table is missing or malformed, or two are not of the same images.
+    """
+    scored = [row.key for row in rows if row.scores.get(split)]
+    tables = {key: read_scores(folder / f"{key}.csv", split) for key in scored}
+    for key in scored[1:]:
+        one = scored[0]
+        if list(tables[key].index) != list(tables[one].index):
+            raise PipelineError(
+                f"{folder / key}.csv and {folder / one}.csv have other {split} images; "
+                f"run `dvc repro evaluate@{one} evaluate@{key}`"
+            )
+    return tables
 
 
 def values(scores: pd.DataFrame, name: str) -> list[float | None]:

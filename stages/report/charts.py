@@ -8,9 +8,11 @@ import altair as alt
 import pandas as pd
 
 from monuseg.formats.rows import BASELINE
+from monuseg.scoring.fates import FATES
+from monuseg.scoring.paired import Pair
+from monuseg.scoring.rows import TITLES, Row
 from stages.report import tables
-from stages.report.fates import FATES
-from stages.report.rows import CURVES, TITLES, Row
+from stages.report.history import CURVES
 
 # Legible on white and on black. The first six are Okabe and Ito's for the colour-blind
 # (jfly.uni-koeln.de/color) without black and yellow; of Tol's, Petroff's and Matplotlib's colours
@@ -26,13 +28,11 @@ SAID_COLOURS = {"higher": "#0072B2", "lower": "#D55E00", "may be chance": GREY}
 # The page's text colour, which is light on a dark page: Vega's SVG hands it to the browser.
 INK = "currentColor"
 UNIT, FREE = alt.Scale(domain=[0, 1]), alt.Scale(zero=False)
-IS_BASELINE = alt.datum.Method == TITLES[BASELINE]
 CHANCE = alt.when(alt.datum.Verdict == "may be chance")
 alt.data_transformers.disable_max_rows()  # else above 5,000: of 1,001 images in five rows
 
 Specs = list[dict[str, Any]]
 Colours = Mapping[str, str]
-Pictures = Sequence[Mapping[str, Any]]
 
 
 def colours_of(rows: Sequence[Row]) -> dict[str, str]:
@@ -41,18 +41,17 @@ def colours_of(rows: Sequence[Row]) -> dict[str, str]:
     return dict(zip(learned, cycle(PALETTE), strict=False)) | {baseline: INK}
 
 
-def figures(given: Mapping[str, Any], pictures: Pictures) -> dict[str, tuple[Specs, Colours]]:
-    """The charts of each section of the page, and the legend of their colours.
+def figures(given: Mapping[str, Any], pictures: tables.Entries) -> dict[str, tuple[Specs, Colours]]:
+    """The charts of each section of the page, if any, and the legend of their colours.
 
     Args:
         given: of `stages.report.writing.content`.
         pictures: of `stages.report.overlays.galleries`.
     """
-    rows, split = given["rows"], given["split"]
+    rows, split, histories = given["rows"], given["split"], given["histories"]
     colours = colours_of(rows)
-    histories = {TITLES.get(key, key): one for key, one in given["histories"].items()}
     probable = {row.title: colours[row.title] for row in rows if row.calibration}
-    every: dict[str, tuple[Specs, Colours]] = {
+    return {
         "Summary": (scores(given["standing"], colours), {}),
         "Which differences hold": (differences(given["pairs"]), SAID_COLOURS),
         "Training": (training(histories, colours), {one: colours[one] for one in histories}),
@@ -61,7 +60,6 @@ def figures(given: Mapping[str, Any], pictures: Pictures) -> dict[str, tuple[Spe
         "Precision and recall": (precision_recall(rows, split, colours), colours),
         "What became of nuclei": (nuclei(given["fates"]), FATE_COLOURS),
     }
-    return {title: figure for title, figure in every.items() if figure[0]}
 
 
 def scores(standing: tables.Entries, colours: Colours) -> Specs:
@@ -81,12 +79,12 @@ def scores(standing: tables.Entries, colours: Colours) -> Specs:
     base = _chart(frame, painted).encode(y=y)
     x = alt.X("Score:Q", title=None, scale=FREE)
     rule = alt.Chart().mark_rule(strokeDash=[2, 3], color=INK).encode(x=x)
-    chart = rule.transform_filter(IS_BASELINE)
+    chart = rule.transform_filter(alt.datum.Method == TITLES[BASELINE])
     chart += base.mark_rule(strokeWidth=3, opacity=0.6).encode(x="From:Q", x2="To")
     return _panels(frame, chart + base.mark_point(size=70).encode(x=x), 20 * len(names))
 
 
-def differences(pairs: Sequence[tables.Pair]) -> Specs:
+def differences(pairs: Sequence[Pair]) -> Specs:
     """A matrix per score: how much higher the row of the matrix scores than its column."""
     lines = [
         (title, tables.short(row), tables.short(minus), *_said(mean, low, high))
@@ -116,10 +114,7 @@ def _said(mean: float, low: float, high: float) -> tuple[str, str, str]:
 
 
 def organs(
-    rows: Sequence[Row],
-    images: Mapping[str, pd.DataFrame],
-    pictures: tables.Entries,
-    colours: Colours,
+    rows: Sequence[Row], images: tables.Images, pictures: tables.Entries, colours: Colours
 ) -> Specs:
     """A chart per score of every image in every row, and a stroke for the organ's mean.
 

@@ -16,7 +16,7 @@ from monuseg.core.errors import PipelineError
 from monuseg.formats.images import RGB, Labels, read_labels, read_rgb
 from monuseg.formats.manifest import SplitRecord
 from monuseg.formats.paths import MASKS, NUCLEI, RAW
-from stages.report.rows import Row
+from monuseg.scoring.rows import Row
 
 # The longer side at most, in pixels, and what a picture may take of the page, in letters: with the
 # page's scripts, fourteen images of MoNuSeg stay under 4 MB.
@@ -42,7 +42,7 @@ Layer = npt.NDArray[np.uint8]
 
 def true_nuclei(record: SplitRecord) -> Labels:
     """The label map of an image's true nuclei."""
-    return read_labels(_existing(MASKS / f"{record.id}.png", "masks"))
+    return read_labels(existing(MASKS / f"{record.id}.png", "masks"))
 
 
 def predicted_nuclei(record: SplitRecord, row: Row, shape: tuple[int, ...]) -> Labels:
@@ -52,7 +52,7 @@ def predicted_nuclei(record: SplitRecord, row: Row, shape: tuple[int, ...]) -> L
         PipelineError: it is missing, or not of the shape of the true one.
     """
     path, stage = NUCLEI / row.key / f"{record.id}.png", f"evaluate@{row.key}"
-    found = read_labels(_existing(path, stage))
+    found = read_labels(existing(path, stage))
     if found.shape != shape:
         raise PipelineError(
             f"{path}: shape {found.shape}, but the truth is {shape}; "
@@ -106,7 +106,7 @@ def spread(images: int, count: int) -> list[int]:
 def _layers(record: SplitRecord, rows: Sequence[Row], side: int, most: int) -> list[dict[str, Any]]:
     """The image, and over it the true outlines and each row's outlines and errors."""
     path = RAW / f"{record.id}.tif"
-    image, whole = read_rgb(_existing(path, "extract")), true_nuclei(record)
+    image, whole = read_rgb(existing(path, "extract")), true_nuclei(record)
     if whole.shape != image.shape[:2]:
         raise PipelineError(f"{path} and its label map differ in size; run `dvc repro masks`")
     scale = min(1.0, side / max(whole.shape))
@@ -173,7 +173,12 @@ def _address(picture: Image.Image, kind: str, **options: int) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def _existing(path: Path, stage: str) -> Path:
+def existing(path: Path, stage: str) -> Path:
+    """The path of a file that a stage writes.
+
+    Raises:
+        PipelineError: there is no such file.
+    """
     if not path.is_file():
         raise PipelineError(f"{path} is missing; run `dvc repro {stage}`")
     return path

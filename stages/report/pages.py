@@ -9,9 +9,9 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 
+from monuseg.scoring.rows import Row
 from stages.report import tables
 from stages.report.overlays import COLOURS
-from stages.report.rows import Row
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -32,10 +32,7 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def html(
-    report: str,
-    figures: Mapping[str, Any],
-    pictures: Sequence[Mapping[str, Any]],
-    rows: Sequence[Row],
+    report: str, figures: Mapping[str, Any], pictures: tables.Entries, rows: Sequence[Row]
 ) -> str:
     """The report as a page that needs no other file.
 

@@ -6,17 +6,17 @@ Cells hold inline Markdown: text from data goes through `escaped`, the best scor
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from monuseg.formats.manifest import TEST
 from monuseg.formats.rows import BASELINE
 from monuseg.scoring.calibration import expected_calibration_error
-from monuseg.scoring.paired import Difference
-from stages.report.fates import FATES
-from stages.report.reference import FURTHER, SUMMARY, ReferenceRun
-from stages.report.rows import TITLES, Row, Scores
+from monuseg.scoring.fates import FATES
+from monuseg.scoring.kept_runs import FURTHER, SUMMARY, ReferenceRun
+from monuseg.scoring.paired import Difference, Pair
+from monuseg.scoring.rows import TITLES, Row, Scores
 
 DASH = "–"
 SPLIT_TITLES = {"train": "Training", "validation": "Validation", "test": "Test"}
@@ -39,24 +39,10 @@ ORIGINAL_DIGITS = 4
 DIFFERENCE_DIGITS = 4
 
 Entries = Sequence[Mapping[str, Any]]
+Images = Mapping[str, pd.DataFrame]  # scores by row, a line an image
 
 OFFICIAL = "the official 14"
 MARKUP = re.compile(r"([\\`*_\[\]<>|~&])")
-
-
-class Pair(NamedTuple):
-    """Two rows, and how much higher the first scores.
-
-    Attributes:
-        first: a row.
-        second: another.
-        found: the difference in each of `DECIDING`, in this order; None
-            if too few images define the score.
-    """
-
-    first: Row
-    second: Row
-    found: Mapping[str, Difference | None]
 
 
 def escaped(text: str) -> str:
@@ -172,7 +158,7 @@ def short(row: Row) -> str:
 
 
 def organ_tables(
-    rows: Sequence[Row], images: Mapping[str, pd.DataFrame], organs: Mapping[str, str]
+    rows: Sequence[Row], images: Images, organs: Mapping[str, str]
 ) -> dict[str, pd.DataFrame]:
     """A table per score of `DECIDING`, keyed by its title: a row per organ, a column per method.
 
@@ -180,7 +166,7 @@ def organ_tables(
 
     Args:
         rows: the methods.
-        images: scores by row and image.
+        images: of every row.
         organs: of each image.
     """
     scored = {escaped(row.title): images[row.key] for row in rows if row.key in images}
@@ -226,11 +212,11 @@ def settings_table(rows: Sequence[Row]) -> pd.DataFrame:
 def history_table(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Per model: epochs, last objective, and the first epoch with the highest validation Dice."""
     lines = []
-    for model, history in histories.items():
+    for title, history in histories.items():
         best = history.dropna().nlargest(1, "validation_dice")
         numbers = [number(history["objective"].iloc[-1]), number(best["validation_dice"].max())]
         epochs = [str(len(history)), *numbers, number(best["epoch"].max(), 0)]
-        lines.append([escaped(TITLES.get(model, model)), *epochs])
+        lines.append([escaped(title), *epochs])
     columns = ["Model", "Epochs", "Last objective", "Highest validation Dice", "In epoch"]
     return pd.DataFrame(lines, columns=columns)
 

@@ -5,20 +5,20 @@ from typing import Any
 
 import pandas as pd
 
-from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing_all, write_text
 from monuseg.core.paths import METRICS
 from monuseg.formats import paths
 from monuseg.formats.manifest import TEST, TRAIN, VALIDATION, SplitRecord, read_records
 from monuseg.formats.rows import ModelsParams
-from monuseg.scoring.paired import cautions, odds
+from monuseg.scoring.kept_runs import read_references
+from monuseg.scoring.paired import cautions, compare, odds
+from monuseg.scoring.per_image import read_images
+from monuseg.scoring.rows import Row, read_rows
 from stages.report import charts, pages, tables
-from stages.report.differences import compare, read_images
 from stages.report.fates import count_fates
-from stages.report.overlays import galleries
+from stages.report.history import read_history
+from stages.report.overlays import existing, galleries
 from stages.report.params import ReportParams
-from stages.report.reference import read_references
-from stages.report.rows import Row, leader_of, read_history, read_rows
 
 # The challenge's patients are from The Cancer Genome Atlas; no other source has ids like these.
 CHALLENGE_PREFIX = "TCGA-"
@@ -35,11 +35,9 @@ def write_report() -> None:
     """
     params = ReportParams.load()
     models = ModelsParams.load().names
-    if not paths.SPLITS.is_file():
-        raise PipelineError(f"{paths.SPLITS} is missing; run `dvc repro tile`")
-    records = read_records(paths.SPLITS, SplitRecord)
+    records = read_records(existing(paths.SPLITS, "tile"), SplitRecord)
     rows = read_rows(models, METRICS, paths.DETAIL)
-    histories = {model: read_history(model, paths.HISTORY) for model in models}
+    histories = {row.title: read_history(row.key, paths.HISTORY) for row in rows[: len(models)]}
     split = headline_split(rows)
     images = read_images(rows, paths.PER_IMAGE, split)
     # The baseline's nuclei are left out: the page shows what was learned.
@@ -49,7 +47,7 @@ def write_report() -> None:
     given = content(
         rows,
         records,
-        pairs=[] if split == TRAIN else compare(rows, images),
+        pairs=[] if split == TRAIN else compare(rows, images, tables.DECIDING),
         references=read_references(paths.REFERENCE),
         images=images,
         fates=count_fates([one for one in shown if one.tells_nuclei_apart], rows[:-1]),
@@ -69,6 +67,11 @@ def headline_split(rows: Sequence[Row]) -> str:
     return next((split for split in (TEST, VALIDATION) if split in scored), TRAIN)
 
 
+def leader_of(rows: Sequence[Row], split: str) -> Row:
+    """The row of the highest Dice, the first of equals."""
+    return max(rows, key=lambda row: row.value(split, "dice") or 0.0)
+
+
 def calibrated_splits(rows: Sequence[Row]) -> list[str]:
     """The splits to show calibration of: those scored; training only if there is no other."""
     scored = [split for split in (VALIDATION, TEST) if any(row.scores.get(split) for row in rows)]
@@ -82,7 +85,7 @@ def content(rows: Sequence[Row], records: Sequence[SplitRecord], **others: Any) 
         rows: of this run, the baseline last.
         records: data/splits.csv.
         others: the rows' comparison on the images of `headline_split`, `pairs`; kept runs,
-            `references`; the images' scores by row, `images`; training histories by model,
+            `references`; the images' scores by row, `images`; training histories by title,
             `histories`; and `fates`, as `stages.report.fates.count_fates` has them.
     """
     split, leader = headline_split(rows), leader_of(rows[:-1], headline_split(rows))

@@ -1,9 +1,18 @@
 """Paired differences: what differs image by image, not on average over other images."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from monuseg.scoring.paired import FEWEST_IMAGES, Difference, cautions, difference, odds
+from monuseg.scoring.paired import (
+    FEWEST_IMAGES,
+    Difference,
+    cautions,
+    compare,
+    difference,
+    odds,
+)
+from monuseg.scoring.rows import Row
 
 
 def of(images: int) -> Difference:
@@ -83,3 +92,24 @@ def test_from_six_images_on_signs_alone_can_decide() -> None:
     assert len(cautions([("Dice", of(FEWEST_IMAGES - 1))])) == 1
     # Both signs count: the odds that all of n fair coins fall alike.
     assert 2 ** -(FEWEST_IMAGES - 1) < 0.05 <= 2 ** -(FEWEST_IMAGES - 2)
+
+
+def test_every_two_rows_that_have_scores_are_compared_in_the_order_of_the_rows() -> None:
+    rows = [Row(key, {}) for key in ("unet", "segnet", "deeplabv3plus", "otsu")]
+    nan = float("nan")
+    images = {
+        "otsu": pd.DataFrame({"dice": [0.5, 0.5, nan], "aji": [nan, nan, 0.5]}),
+        "unet": pd.DataFrame({"dice": [0.7, 0.6, 0.1], "aji": [0.4, 0.5, 0.6]}),
+        "segnet": pd.DataFrame({"dice": [0.5, 0.6, 0.7], "aji": [0.4, 0.5, 0.6]}),
+    }
+    pairs = compare(rows, images, ["dice", "aji"])
+    every = [("unet", "segnet"), ("unet", "otsu"), ("segnet", "otsu")]
+    assert [(pair.first.key, pair.second.key) for pair in pairs] == every
+    found = pairs[1].found
+    assert list(found) == ["dice", "aji"]
+    dice = found["dice"]
+    assert dice is not None
+    assert dice.mean == pytest.approx(0.15)
+    assert (dice.images, dice.wins, dice.left_out) == (2, 2, 1)
+    # Of one image there is no interval.
+    assert found["aji"] is None

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from monuseg.core.errors import PipelineError
-from monuseg.scoring.per_image import read_scores, values
+from monuseg.scoring.per_image import read_images, read_scores, values
+from monuseg.scoring.rows import Row
 
 HEADER = "id,split,organ,dice,iou,aji,pq,dq,sq\n"
 
@@ -58,3 +59,37 @@ def test_what_is_no_such_table_is_named(tmp_path: Path, content: str, said: str)
         read_scores(path, "test")
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+UNET, OTSU = (Row(key, {"test": {"dice": 0.5}}) for key in ("unet", "otsu"))
+
+
+def write(folder: Path, row: str, ids: str) -> None:
+    lines = [f"{name},test,lung,0.5,0.5,0.5,0.5,0.5,0.5\n" for name in ids]
+    (folder / f"{row}.csv").write_text(HEADER + "".join(lines))
+
+
+def test_the_images_of_the_rows_that_are_scored_on_the_split(tmp_path: Path) -> None:
+    write(tmp_path, "unet", "ab")
+    write(tmp_path, "otsu", "ba")
+    rows = [UNET, Row("segnet", {"train": {"dice": 0.5}}), OTSU]
+    found = read_images(rows, tmp_path, "test")
+    assert {row: list(scores.index) for row, scores in found.items()} == {
+        "unet": ["a", "b"],
+        "otsu": ["a", "b"],
+    }
+
+
+def test_rows_of_other_images_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "unet", "abcd")
+    write(tmp_path, "otsu", "abc")
+    with pytest.raises(
+        PipelineError,
+        match=r"otsu\.csv and .*unet\.csv have other test images; run `dvc repro evaluate@unet ",
+    ):
+        read_images([UNET, OTSU], tmp_path, "test")
+
+
+def test_a_missing_table_of_a_row_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"unet\.csv is missing; run `dvc repro evaluate@unet`"):
+        read_images([UNET], tmp_path, "test")

@@ -9,11 +9,11 @@ import pytest
 import vl_convert
 
 from monuseg.scoring.calibration import ReliabilityBin
-from monuseg.scoring.paired import Difference
+from monuseg.scoring.paired import Difference, Pair
+from monuseg.scoring.rows import Row
 from stages.report import charts
 from stages.report.charts import Specs, colours_of
-from stages.report.rows import Row
-from stages.report.tables import Pair, standing
+from stages.report.tables import standing
 
 UNET = Row("unet", {"test": {"dice": 0.8, "dice_lo": 0.7, "dice_hi": 0.9, "aji": 0.5}})
 SEGNET = Row("segnet", {})

@@ -13,6 +13,7 @@ from PIL import Image
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import write_labels, write_rgb
 from monuseg.formats.manifest import SplitRecord
+from monuseg.scoring.rows import Row
 from stages.report.overlays import (
     FULL,
     SMALL,
@@ -23,7 +24,6 @@ from stages.report.overlays import (
     photograph,
     spread,
 )
-from stages.report.rows import Row
 
 UNET = Row("unet", {})
 

@@ -10,10 +10,10 @@ from jinja2 import UndefinedError
 
 from monuseg.formats.manifest import SplitRecord
 from monuseg.scoring.calibration import ReliabilityBin
-from monuseg.scoring.paired import Difference
+from monuseg.scoring.paired import Difference, Pair
+from monuseg.scoring.rows import Row
 from stages.report import pages
-from stages.report.rows import Row
-from stages.report.tables import Pair, escaped
+from stages.report.tables import escaped
 from stages.report.writing import calibrated_splits, content, headline_split
 
 HOSTILE = "<script>alert('x')</script> | **a** `b` [c](https://d.example) & \\ \n# e_f"

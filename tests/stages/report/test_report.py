@@ -19,9 +19,9 @@ from monuseg.core.command import run
 from monuseg.core.errors import PipelineError
 from monuseg.formats.images import write_labels, write_rgb
 from monuseg.formats.manifest import SplitRecord, write_records
+from monuseg.scoring.kept_runs import read_references
 from stages.report import __main__ as report
 from stages.report import pages
-from stages.report.reference import read_references
 from tools import compare, reference
 
 ROOT = Path(__file__).resolve().parents[3]

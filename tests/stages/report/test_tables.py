@@ -3,8 +3,8 @@
 import pandas as pd
 
 from monuseg.scoring.calibration import ReliabilityBin
-from stages.report.reference import ReferenceRun
-from stages.report.rows import Row
+from monuseg.scoring.kept_runs import ReferenceRun
+from monuseg.scoring.rows import Row
 from stages.report.tables import (
     SUMMARY,
     calibration_table,

@@ -1,4 +1,4 @@
-"""Reading the scores of rows, and training histories."""
+"""Reading the scores of rows."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,7 @@ from pathlib import Path
 import pytest
 
 from monuseg.core.errors import PipelineError
-from stages.report.rows import Row, read_history, read_rows
-from stages.report.tables import history_table
-
-HEAD = "epoch,learning_rate,objective,validation_loss,validation_accuracy,validation_dice\n"
+from monuseg.scoring.rows import Row, read_rows
 
 
 def write(folder: Path, row: str, scores: object, detail: object | None = None) -> None:
@@ -106,31 +103,3 @@ def test_a_malformed_file_is_named(tmp_path: Path, content: str, message: str) -
     (tmp_path / "unet.json").write_text(content)
     with pytest.raises(PipelineError, match=rf"unet\.json.*{message}.*dvc repro evaluate@unet"):
         read_rows(["unet"], tmp_path, tmp_path / "detail")
-
-
-def test_the_first_epoch_of_highest_dice_is_named(tmp_path: Path) -> None:
-    rows = "1,0.1,0.9,0.5,0.8,0.7\n2,0.1,0.8,0.4,0.8,0.75\n3,0.1,0.7,0.3,0.8,0.75\n"
-    (tmp_path / "unet.csv").write_text(HEAD + rows)
-    table = history_table({"unet": read_history("unet", tmp_path)})
-    assert list(table.iloc[0]) == ["U-Net", "3", "0.700", "0.750", "2"]
-
-
-def test_without_validation_images_there_are_dashes(tmp_path: Path) -> None:
-    (tmp_path / "unet.csv").write_text(HEAD + "1,0.1,0.9,,,\n2,0.1,0.8,,,\n")
-    table = history_table({"unet": read_history("unet", tmp_path)})
-    assert list(table.iloc[0]) == ["U-Net", "2", "0.800", "–", "–"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is no training history"),
-        (HEAD, "is no training history .*no epoch"),
-        ("epoch,objective\n1,2\n", "is no training history .*'validation_loss'"),
-        (HEAD + "1,0.1,good,,,\n", "is no training history .*'good'"),
-    ],
-)
-def test_a_malformed_history_is_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "unet.csv").write_text(text)
-    with pytest.raises(PipelineError, match=rf"unet\.csv.*{message}.*dvc repro train@unet"):
-        read_history("unet", tmp_path)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from monuseg.core.errors import PipelineError
-from stages.report.reference import kept_scores, read_references
-from stages.report.rows import Row
+from monuseg.scoring.kept_runs import kept_scores, read_references
+from monuseg.scoring.rows import Row
 
 
 def content(**changes: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import Field
 from monuseg.core.errors import PipelineError
 from monuseg.core.params import Model, validated
 from monuseg.formats.files import read_json
-from stages.report.rows import Row
+from monuseg.scoring.rows import Row
 
 # The scores of a split in metrics/<row>.json, and those of metrics/detail/<row>.json that are kept.
 SUMMARY = ("dice", "aji", "pq", "f1", "iou", "accuracy", "loss")

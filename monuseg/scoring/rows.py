@@ -1,11 +1,9 @@
-"""What evaluate wrote of each model, the ensemble and the baseline, and train of each epoch."""
+"""Reading `metrics/<row>.json` and `metrics/detail/<row>.json`, which stage evaluate writes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from monuseg.core.errors import PipelineError
 from monuseg.formats.files import read_json
@@ -18,13 +16,6 @@ TITLES = {
     "deeplabv3plus": "DeepLabV3+",
     ENSEMBLE: "Ensemble",
     BASELINE: "Otsu, no training",
-}
-
-# The columns of a training history that have a chart, and its title.
-CURVES = {
-    "objective": "Training objective",
-    "validation_loss": "Validation loss",
-    "validation_dice": "Validation Dice",
 }
 
 Scores = Mapping[str, float]
@@ -55,11 +46,6 @@ class Row:
     def value(self, split: str, name: str) -> float | None:
         """A score, or None where it is undefined."""
         return self.scores.get(split, {}).get(name)
-
-
-def leader_of(rows: Sequence[Row], split: str) -> Row:
-    """The row of the highest Dice, the first of equals."""
-    return max(rows, key=lambda row: row.value(split, "dice") or 0.0)
 
 
 def read_rows(models: Iterable[str], metrics: Path, detail: Path) -> list[Row]:
@@ -111,27 +97,3 @@ def _read_row(key: str, metrics: Path, detail: Path) -> Row:
 def _numbers(block: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a block, without flags, which are integers to Python."""
     return {name: value for name, value in block.items() if type(value) in (int, float)}
-
-
-def read_history(model: str, folder: Path) -> pd.DataFrame:
-    """The history that training wrote.
-
-    Returns:
-        A line per epoch: its number, `epoch`, and `CURVES`; NaN where there is no value, as in
-        runs without validation images.
-
-    Raises:
-        PipelineError: the file is missing, has no epoch, or lacks a column.
-    """
-    path, remedy = folder / f"{model}.csv", f"run `dvc repro train@{model}`"
-    try:
-        history = pd.read_csv(path)[["epoch", *CURVES]].astype(float)
-        if history.empty:
-            raise ValueError("no epoch")
-    except FileNotFoundError as error:
-        raise PipelineError(f"{path} is missing; {remedy}") from error
-    except (KeyError, ValueError) as error:  # pandas' own errors are kinds of ValueError
-        raise PipelineError(
-            f"{path} is no training history ({error}); delete it and {remedy}"
-        ) from error
-    return history
