@@ -31,9 +31,9 @@ from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
 from monuseg.scoring.contingency import contingency
 from monuseg.scoring.instances import aji, panoptic
 from monuseg.segment.models import Network, find, load, predict_params
+from monuseg.segment.options import VIEWS
 
 AS_IT_IS, HALF_SIZE = "as it is", "at half the resolution, JPEG 80"
-VIEWS = 4  # of `monuseg segment` on images of this size
 QUIET = not sys.stderr.isatty()
 
 
@@ -52,7 +52,9 @@ def main(arguments: argparse.Namespace) -> None:
     if not records:
         raise PipelineError(f"{SPLITS}: no {arguments.split} image tells nuclei apart")
     named = find(arguments.model)
-    network = load(named, predict_params("auto")).with_views(VIEWS)
+    flips, rotations = VIEWS[4]  # of `monuseg segment` on images of this size
+    views = {"flips": flips, "rotations": rotations}
+    network = load(named, predict_params("auto").model_copy(update=views))
     rows = []
     for record in tqdm(records, desc="shifts", disable=QUIET):
         image, truth = read_rgb(RAW / f"{record.id}.tif"), read_labels(MASKS / f"{record.id}.png")
@@ -85,10 +87,10 @@ def nuclei_of(
 
 
 def scores(truth: Labels, found: Labels) -> dict[str, float | None]:
-    """Dice of the mask, AJI and PQ; found nuclei of another size are enlarged to the truth's."""
+    """Dice of the mask, AJI and PQ, in the found nuclei's pixels, as if annotated at their size."""
     if found.shape != truth.shape:
-        size = truth.shape[1], truth.shape[0]
-        found = np.asarray(cv2.resize(found, size, interpolation=cv2.INTER_NEAREST), found.dtype)
+        size = found.shape[1], found.shape[0]
+        truth = np.asarray(cv2.resize(truth, size, interpolation=cv2.INTER_NEAREST), truth.dtype)
     table = contingency(truth, found)
     both = np.count_nonzero((truth > 0) & (found > 0))
     total = np.count_nonzero(truth) + np.count_nonzero(found)

@@ -72,7 +72,7 @@ class Case:
         network: its name.
         precision: a dtype policy of Keras; bfloat16 is autocast on the other side.
         size: the preset whose network it is.
-        device: cpu, where ours is TensorFlow, or gpu, where it is JAX.
+        device: cpu, where ours trains on TensorFlow, or gpu, where it is JAX.
         free: on a GPU, without `train.deterministic`.
         compiled: of the other side, by torch.compile.
     """
@@ -118,12 +118,14 @@ def keras_training(case: Case) -> Round:
 
 
 def keras_forward(case: Case) -> Round:
-    """A forward pass of ours over a whole image."""
-    runtime = backend.configure(PredictParams.load().model_copy(update=case.update), seed=1)
+    """A forward pass of ours over a whole image; on a CPU by the engine of its preset."""
+    engine = {} if case.device == "gpu" else {"backend": block("predict")["backend"]}
+    params = PredictParams.load().model_copy(update=engine | case.update)
+    runtime = backend.configure(params, seed=1)
     model = architecture(case.network).build(params_of(case.network, case.size), CLASSES)
-    model.jit_compile = runtime.jit_compile
+    network = backend.inference(model, runtime)
     inputs = image()
-    return lambda: np.asarray(model.predict_on_batch(inputs)).sum()
+    return lambda: np.asarray(network(inputs)).sum()
 
 
 def torch_training(case: Case) -> Round:

@@ -18,8 +18,8 @@ class RuntimeParams(Block):
     Attributes:
         backend: Keras's backend; openvino only predicts.
         device: "gpu" is an error without one; "auto" uses one if there is one.
-        precision: Keras's dtype policy; "auto" is mixed on a GPU, mixed_bfloat16 for TensorFlow on
-            a processor with instructions for it, and float32 elsewhere.
+        precision: Keras's dtype policy; "auto" is mixed on a GPU, mixed_bfloat16 for TensorFlow and
+            OpenVINO on a processor that is faster in it, and float32 elsewhere.
         xla: compilation by XLA; "auto" is on for a GPU unless `deterministic` rules it out.
         deterministic: only operations that give the same bytes each time.
         threads: per operation on a CPU; sums are split among them, so their number changes results.
