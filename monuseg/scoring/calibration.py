@@ -47,6 +47,19 @@ def reliability(histogram: ProbabilityHistogram, count: int = BINS) -> list[Reli
     ]
 
 
+def precision_recall(bins: list[ReliabilityBin]) -> list[tuple[float, float, float]]:
+    """Thresholds of P(nucleus), the highest first, with precision and recall of the pixels above.
+
+    They are the lower ends of the bins; without a nucleus pixel, recall is NaN.
+    """
+    falling = bins[::-1]
+    above = np.cumsum([one.pixels for one in falling])
+    true = np.cumsum([one.pixels * one.nucleus_fraction for one in falling])
+    recall = true / (true[-1] or np.nan) if len(true) else true
+    thresholds = [one.low for one in falling]
+    return list(zip(thresholds, (true / above).tolist(), recall.tolist(), strict=True))
+
+
 def expected_calibration_error(bins: list[ReliabilityBin]) -> float | None:
     """The mean gap between predicted and observed frequency in bins, weighted by their pixels.
 

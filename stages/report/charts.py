@@ -8,11 +8,11 @@ import altair as alt
 import pandas as pd
 
 from monuseg.formats.rows import BASELINE
+from monuseg.scoring import calibration
 from monuseg.scoring.fates import FATES
 from monuseg.scoring.paired import Pair
 from monuseg.scoring.rows import TITLES, Row
 from stages.report import tables
-from stages.report.history import CURVES
 
 # Legible on white and on black. The first six are Okabe and Ito's for the colour-blind
 # (jfly.uni-koeln.de/color) without black and yellow; of Tol's, Petroff's and Matplotlib's colours
@@ -24,6 +24,7 @@ PALETTE = (
 GREY = "#8A929B"
 FATE_COLOURS = dict(zip(FATES, (GREY, "#D55E00", "#CC79A7", "#E69F00", "#0072B2"), strict=True))
 SAID_COLOURS = {"higher": "#0072B2", "lower": "#D55E00", "may be chance": GREY}
+CURVE_TITLES = ("Training objective", "Validation loss", "Validation Dice")
 
 # The page's text colour, which is light on a dark page: Vega's SVG hands it to the browser.
 INK = "currentColor"
@@ -143,15 +144,13 @@ def precision_recall(rows: Sequence[Row], split: str, colours: Colours) -> Specs
     """Precision over recall of pixels at ten thresholds, and where each row was scored."""
     scored = pd.DataFrame(tables.entries(rows, split)).rename(columns=str.capitalize)
     scored = scored.reindex(columns=["Method", "Precision", "Recall"]).dropna()
-    curves = [scored.head(0).assign(Threshold=0.0)]
-    for row in rows:
-        if row.calibration.get(split):
-            # A bin holds the pixels, and the share of nucleus pixels, between two thresholds.
-            bins = pd.DataFrame(row.calibration[split])[::-1]
-            true, pixels = bins["pixels"] * bins["nucleus_fraction"], bins["pixels"].cumsum()
-            line = {"Precision": true.cumsum() / pixels, "Recall": true.cumsum() / true.sum()}
-            curves.append(pd.DataFrame({"Method": row.title, "Threshold": bins["low"]} | line))
-    frame = pd.concat(curves).round(4).dropna()
+    points = [
+        (row.title, *point)
+        for row in rows
+        for point in calibration.precision_recall(row.calibration.get(split, []))
+    ]
+    frame = pd.DataFrame(points, columns=["Method", "Threshold", "Precision", "Recall"])
+    frame = frame.round(4).dropna()
     lines = _chart(frame, colours).properties(data=frame).mark_line(point=True)
     chart = lines.encode(order="Threshold:Q")
     chart += _chart(scored, colours).mark_point(shape="diamond", size=150)
@@ -194,7 +193,7 @@ def nuclei(fates: pd.DataFrame | None) -> Specs:
 def training(histories: Mapping[str, pd.DataFrame], colours: Colours) -> Specs:
     """A chart per curve that has values."""
     every = pd.concat(one.assign(Method=title) for title, one in histories.items())
-    every = every.rename(columns={"epoch": "Epoch", **CURVES})
+    every = every.set_axis(["Epoch", *CURVE_TITLES, "Method"], axis=1)
     frame = every.melt(["Method", "Epoch"], var_name="panel", value_name="Value").dropna()
     x = alt.X("Epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"))
     chart = _chart(frame, colours).mark_line(point=True)

@@ -8,6 +8,7 @@ import pandas as pd
 from monuseg.core.files import replacing_all, write_text
 from monuseg.core.paths import METRICS
 from monuseg.formats import paths
+from monuseg.formats.histories import read_history
 from monuseg.formats.manifest import TEST, TRAIN, VALIDATION, SplitRecord, read_records
 from monuseg.formats.rows import ModelsParams
 from monuseg.scoring.kept_runs import read_references
@@ -16,7 +17,6 @@ from monuseg.scoring.per_image import read_images
 from monuseg.scoring.rows import Row, read_rows
 from stages.report import charts, pages, tables
 from stages.report.fates import count_fates
-from stages.report.history import read_history
 from stages.report.overlays import existing, galleries
 from stages.report.params import ReportParams
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from monuseg.scoring.calibration import expected_calibration_error, reliability
+from monuseg.scoring.calibration import expected_calibration_error, precision_recall, reliability
 from monuseg.scoring.pixels import ProbabilityHistogram
 
 
@@ -37,3 +37,20 @@ def test_frequencies_as_claimed_have_no_error() -> None:
 
 def test_no_pixels_no_error() -> None:
     assert expected_calibration_error([]) is None
+
+
+def test_precision_and_recall_above_each_threshold_by_hand() -> None:
+    bins = reliability(counted([0.05, 0.25, 0.25, 0.75, 0.75, 1.0], [0, 1, 0, 0, 1, 1]))
+    assert precision_recall(bins) == [
+        (0.9, 1.0, pytest.approx(1 / 3)),
+        (0.7, pytest.approx(2 / 3), pytest.approx(2 / 3)),
+        (0.2, pytest.approx(3 / 5), 1.0),
+        (0.0, pytest.approx(3 / 6), 1.0),
+    ]
+
+
+def test_without_nucleus_pixels_recall_is_undefined() -> None:
+    [(threshold, precision, recall)] = precision_recall(reliability(counted([0.5], [0])))
+    assert (threshold, precision) == (0.5, 0.0)
+    assert np.isnan(recall)
+    assert precision_recall([]) == []

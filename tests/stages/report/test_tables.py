@@ -11,6 +11,7 @@ from stages.report.tables import (
     comparison_table,
     entries,
     fates_table,
+    history_table,
     organ_tables,
     original_table,
     scores_table,
@@ -245,3 +246,24 @@ def test_the_lowest_calibration_error_is_strong_and_a_mask_has_a_dash() -> None:
         ["SegNet", "**0.020**", "0.030"],
         ["Otsu, no training", "–", "–"],
     ]
+
+
+def history(*dice: float | None) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "epoch": [float(number) for number in range(1, len(dice) + 1)],
+            "objective": [1 - number / 10 for number in range(1, len(dice) + 1)],
+            "validation_loss": [None if one is None else 0.5 for one in dice],
+            "validation_dice": dice,
+        }
+    ).astype(float)
+
+
+def test_the_first_epoch_of_highest_dice_is_named() -> None:
+    table = history_table({"U-Net": history(0.7, 0.75, 0.75)})
+    assert texts(table) == [["U-Net", "3", "0.700", "0.750", "2"]]
+
+
+def test_without_validation_images_there_are_dashes_for_the_highest_dice() -> None:
+    table = history_table({"U-Net": history(None, None)})
+    assert texts(table) == [["U-Net", "2", "0.800", "–", "–"]]

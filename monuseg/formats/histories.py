@@ -1,4 +1,4 @@
-"""What train wrote of each epoch."""
+"""metrics/history/MODEL.csv: what train wrote of each epoch."""
 
 from pathlib import Path
 
@@ -6,19 +6,14 @@ import pandas as pd
 
 from monuseg.core.errors import PipelineError
 
-# The columns of a training history that have a chart, and its title.
-CURVES = {
-    "objective": "Training objective",
-    "validation_loss": "Validation loss",
-    "validation_dice": "Validation Dice",
-}
+COLUMNS = ("objective", "validation_loss", "validation_dice")
 
 
 def read_history(model: str, folder: Path) -> pd.DataFrame:
     """The history that training wrote.
 
     Returns:
-        A line per epoch: its number, `epoch`, and `CURVES`; NaN where there is no value, as in
+        A line per epoch: its number, `epoch`, and `COLUMNS`; NaN where there is no value, as in
         runs without validation images.
 
     Raises:
@@ -26,7 +21,7 @@ def read_history(model: str, folder: Path) -> pd.DataFrame:
     """
     path, remedy = folder / f"{model}.csv", f"run `dvc repro train@{model}`"
     try:
-        history = pd.read_csv(path)[["epoch", *CURVES]].astype(float)
+        history = pd.read_csv(path)[["epoch", *COLUMNS]].astype(float)
         if history.empty:
             raise ValueError("no epoch")
     except FileNotFoundError as error:
