@@ -20,13 +20,15 @@ def overlapped(function: Callable[[Item], Result], items: Iterable[Item]) -> Gen
         items: may be made as they are taken.
 
     Raises:
-        Exception: what `function` or `items` raises; work on an item before is finished first.
+        Exception: what `function` or `items` raises. First the item that is being worked on is
+            finished; one that waits is dropped.
     """
     pool = ThreadPoolExecutor(1)
     begun: deque[Future[Result]] = deque()
     try:
         for item in items:
             begun.append(pool.submit(function, item))
+            del item  # not to be held while the next one is made
             if len(begun) > 1:
                 yield begun.popleft().result()
         while begun:

@@ -1,7 +1,7 @@
 """Probabilities of an image of any size, part by part, in bounded memory."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import lru_cache
 from itertools import chain
@@ -80,7 +80,7 @@ class Stream:
         self._wanted = lru_cache(1 << 16)(lambda key: wanted(self._layers[key[0]].read_for(key[1])))
         self._scratch, self._memory = scratch, memory
 
-    def regions(self, regions: Sequence[Region]) -> Iterator[Probabilities]:
+    def regions(self, regions: Sequence[Region]) -> Generator[Probabilities]:
         """The probabilities of regions, in their order.
 
         The least is held at a time where they are in rows from top to bottom, each from left to

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -204,8 +205,10 @@ def segment_blocks(
     done = len(blocks) - len(unfinished)
     nuclei = sum(len(objects) for objects in finished) if progress else 0
 
-    def finish(block: tuple[int, Probabilities]) -> int:
-        number, predictions = block
+    following = iter(unfinished)
+
+    def finish(predictions: Probabilities) -> int:
+        number = next(following)
         labels = nuclei_from_predictions(predictions, classes, settings, scale)
         # Who is not to decide later: blocks before this one, and those that are left out.
         decided = ~active
@@ -217,12 +220,13 @@ def segment_blocks(
         finished.write(number, objects)
         return len(objects)
 
-    # The model works on the next block meanwhile.
-    predicted = stream.regions([blocks[number].seen for number in unfinished])
-    for found in overlapped(finish, zip(unfinished, predicted, strict=True)):
-        done, nuclei = done + 1, nuclei + found
-        if progress:
-            progress(done, nuclei)
+    # Closed at once where a block fails: its thread reads the image, which the caller will close.
+    with closing(stream.regions([blocks[number].seen for number in unfinished])) as predicted:
+        # The model works on the next block meanwhile.
+        for found in overlapped(finish, predicted):
+            done, nuclei = done + 1, nuclei + found
+            if progress:
+                progress(done, nuclei)
 
 
 def _own(

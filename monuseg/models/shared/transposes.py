@@ -45,8 +45,8 @@ def _cancel(node: Any, source: tuple[Any, list[int]], known: dict[Any, Any]) -> 
     """A transpose of what is transposed already is one transpose, or none."""
     inner, order = source
     axes = node.input_value(1).get_node()
-    if axes.get_type_name() != "Constant":
-        return
+    if axes.get_type_name() != "Constant" or len(axes.get_vector()) != len(order):
+        return  # computed; or empty, which turns all axes round
     order = [order[axis] for axis in axes.get_vector().astype(int).tolist()]
     if order == sorted(order):
         _replace(node.output(0), inner)
@@ -63,7 +63,7 @@ def _swap(node: Any, sources: Sequence[Any], found: Sequence[Any], known: dict[A
     for source, one in zip(sources, found, strict=True):
         if one and one[1] == order:
             inner.append(one[0])
-        elif not one and np.prod(_shape(source)) == max(_shape(source), default=1):
+        elif not one and _is_vector(source, len(order)):
             inner.append(_vector(source, order))
         else:
             return  # an operand in another layout
@@ -89,6 +89,14 @@ def _transposed(made: Any, order: list[int], known: dict[Any, Any], before: Any)
     for user in users:
         user.replace_source_output(transpose.output(0))
     known[_key(transpose.output(0))] = made.output(0), order
+
+
+def _is_vector(source: Any, rank: int) -> bool:
+    """Whether at most one axis is longer than 1, and the axes are no more than `rank`."""
+    if source.get_partial_shape().is_dynamic:
+        return False
+    shape = _shape(source)
+    return len(shape) <= rank and sum(length != 1 for length in shape) <= 1
 
 
 def _vector(source: Any, order: list[int]) -> Any:

@@ -70,6 +70,11 @@ GRAPHS: dict[str, tuple[Callable[[Any], Any], int]] = {
     "the input beside": (lambda x: block(op.concat([convolved(x), x], -1)), 4),
     "a matrix": (lambda x: block(op.add(convolved(x), normal(7, 3))), 4),
     "no more than the axes' order": (lambda x: turned(turned(x, FIRST), LAST), 0),
+    "all axes turned round": (
+        lambda x: op.transpose(convolved(x), op.constant(np.empty(0, np.int64))),
+        3,
+    ),
+    "a vector of more axes": (lambda x: op.relu(op.add(convolved(x), normal(1, 1, 1, 1, 3))), 2),
     "two transposes that are one": (lambda x: turned(turned(x, FIRST), FIRST), 1),
     "a split, which is left alone": (
         lambda x: block(op.concat([*op.split(convolved(x), -1, 3).outputs()][::-1], -1)),

@@ -303,7 +303,8 @@ def test_a_killed_process_loses_no_finished_block(slide: Path, tmp_path: Path) -
     assert process.returncode == -signal.SIGKILL
     steps: list[int] = []
     run(slide, out, progress=lambda done, nuclei: steps.append(done))
-    assert steps == list(range(3, 10))
+    # The third block was being finished when the second was told of.
+    assert steps in ([*range(3, 10)], [*range(4, 10)])
     run(slide, tmp_path / "whole")
     assert contents(out) == contents(tmp_path / "whole")
 
