@@ -20,15 +20,22 @@ def overlapped(function: Callable[[Item], Result], items: Iterable[Item]) -> Gen
         items: may be made as they are taken.
 
     Raises:
-        Exception: what `function` or `items` raises. First the item that is being worked on is
-            finished; one that waits is dropped.
+        Exception: what `function` or `items` raises, that of the earlier item first. Where an item
+            cannot be made, the work on those before is finished.
     """
     pool = ThreadPoolExecutor(1)
     begun: deque[Future[Result]] = deque()
+    making = iter(items)
     try:
-        for item in items:
-            begun.append(pool.submit(function, item))
-            del item  # not to be held while the next one is made
+        while True:
+            try:
+                begun.append(pool.submit(function, next(making)))
+            except StopIteration:
+                break
+            except Exception:
+                for one in begun:
+                    one.result()
+                raise
             if len(begun) > 1:
                 yield begun.popleft().result()
         while begun:

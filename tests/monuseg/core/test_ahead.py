@@ -89,6 +89,18 @@ def test_the_work_that_was_begun_is_finished_when_an_item_cannot_be_made() -> No
     assert finished == [1]
 
 
+def test_the_error_of_an_earlier_item_is_not_hidden_by_a_later_one() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("no second item")
+
+    def work(item: int) -> None:
+        raise ValueError("one")
+
+    with pytest.raises(ValueError, match="one"):
+        list(overlapped(work, items()))
+
+
 def test_a_caller_that_stops_leaves_no_thread() -> None:
     before = threading.active_count()
     results = overlapped(str, range(5))
