@@ -1,6 +1,5 @@
 """Work in a thread beside the caller's own, one step ahead of it or behind."""
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -16,29 +15,23 @@ def overlapped(function: Callable[[Item], Result], items: Iterable[Item]) -> Gen
     before. Results come in order, and no more than two items are held.
 
     Args:
-        function: is called for one item after the other, never for two at once.
+        function: is called for one item after the other, and for none after one that it fails with.
         items: may be made as they are taken.
 
     Raises:
-        Exception: what `function` or `items` raises, that of the earlier item first. Where an item
-            cannot be made, the work on those before is finished.
+        Exception: what `function` or `items` raises, that of the earlier item first. The work on an
+            earlier one is finished before.
     """
-    pool = ThreadPoolExecutor(1)
-    begun: deque[Future[Result]] = deque()
-    making = iter(items)
-    try:
-        while True:
-            try:
-                begun.append(pool.submit(function, next(making)))
-            except StopIteration:
-                break
-            except Exception:
-                for one in begun:
-                    one.result()
-                raise
-            if len(begun) > 1:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    begun: list[Future[Result]] = []  # one at most
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for item in items:
+                results = [one.result() for one in begun]
+                begun = [pool.submit(function, item)]
+                del item  # not to be held while the next one is made
+                yield from results
+        except Exception:
+            for one in begun:
+                one.result()
+            raise
+        yield from [one.result() for one in begun]

@@ -220,10 +220,13 @@ def segment_blocks(
         finished.write(number, objects)
         return len(objects)
 
-    # Closed at once where a block fails: its thread reads the image, which the caller will close.
-    with closing(stream.regions([blocks[number].seen for number in unfinished])) as predicted:
-        # The model works on the next block meanwhile.
-        for found in overlapped(finish, predicted):
+    # The model works on the next block meanwhile. Both are closed at once where one fails: their
+    # threads read the image, which the caller will close.
+    with (
+        closing(stream.regions([blocks[number].seen for number in unfinished])) as predicted,
+        closing(overlapped(finish, predicted)) as each,
+    ):
+        for found in each:
             done, nuclei = done + 1, nuclei + found
             if progress:
                 progress(done, nuclei)

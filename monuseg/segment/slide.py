@@ -54,7 +54,9 @@ class Pixels:
     slide: Slide
     kept: Path
     damaged: set[Region] = field(default_factory=set)
-    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _one_at_a_time: threading.Lock = field(
+        default_factory=threading.Lock, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         lines = self.kept.read_text().splitlines() if self.kept.is_file() else []

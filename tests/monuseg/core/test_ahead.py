@@ -77,6 +77,19 @@ def test_an_error_of_the_work_comes_in_its_turn() -> None:
         next(results)
 
 
+def test_nothing_is_worked_on_after_an_item_that_fails() -> None:
+    worked = []
+
+    def work(item: int) -> None:
+        worked.append(item)
+        if item == 2:
+            raise ValueError("two")
+
+    with pytest.raises(ValueError, match="two"):
+        list(overlapped(work, range(1, 10)))
+    assert worked == [1, 2]
+
+
 def test_the_work_that_was_begun_is_finished_when_an_item_cannot_be_made() -> None:
     finished = []
 

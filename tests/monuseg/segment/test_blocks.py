@@ -1,5 +1,6 @@
 """Blocks: the nuclei of the whole image, each once, wherever a run was interrupted."""
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -144,6 +145,24 @@ def test_an_interrupted_run_goes_on_where_it_was(slide: Slide, tmp_path: Path) -
         np.testing.assert_array_equal(one.boxes, other.boxes)
         np.testing.assert_array_equal(one.probability, other.probability)
         assert all(map(np.array_equal, one.masks, other.masks))
+
+
+def test_no_block_is_kept_after_one_that_could_not_be_written(
+    slide: Slide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later one, found without its nuclei, would have them too when the run goes on."""
+    write = Finished.write
+
+    def full(finished: Finished, number: int, objects: Objects) -> None:
+        if number == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(finished, number, objects)
+
+    monkeypatch.setattr(Finished, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        slide.segment(tmp_path, side=150)
+    kept = sorted(path.name for path in tmp_path.glob("block-*"))
+    assert kept == [f"block-{number:08d}.npz" for number in range(3)]
 
 
 def test_blocks_of_another_identity_are_not_taken_over(tmp_path: Path) -> None:
