@@ -87,11 +87,11 @@ TEXTS = {
         replaced("splits: [train, validation, test]", "splits: [train,"),
         r"params\.yaml, line \d+: no valid YAML: .*; mend it",
     ),
-    "tab": (replaced("  epochs: 10", "\tepochs: 10"), r"params\.yaml, line \d+: no valid YAML: .*"),
-    "wrong-indent": (replaced("  epochs: 10", " epochs: 10"), r"params\.yaml, line \d+: no valid"),
+    "tab": (replaced("  epochs: 8", "\tepochs: 8"), r"params\.yaml, line \d+: no valid YAML: .*"),
+    "wrong-indent": (replaced("  epochs: 8", " epochs: 8"), r"params\.yaml, line \d+: no valid"),
     "two-documents": (COMMITTED + "---\ntrain: {}\n", "params.yaml, line .*: no valid YAML: but"),
     "key-twice": (
-        replaced("  epochs: 10", "  seed: 2\n  epochs: 10"),
+        replaced("  epochs: 8", "  seed: 2\n  epochs: 10"),
         r"params\.yaml, line \d+: no valid YAML: found duplicate key",
     ),
     "block-twice": (COMMITTED + "masks:\n  rasterisation: center\n", "line .* duplicate key"),
@@ -377,7 +377,7 @@ def test_a_number_of_many_hexadecimal_digits_is_told_too(
     project: Path, told: Callable[..., str]
 ) -> None:
     # Python reads it, but writes no such number in decimal digits.
-    (project / "params.yaml").write_text(replaced("  epochs: 10", f"  epochs: 0x{MANY_DIGITS}"))
+    (project / "params.yaml").write_text(replaced("  epochs: 8", f"  epochs: 0x{MANY_DIGITS}"))
     assert told().endswith("less than or equal to 1000000, found a int of very many digits")
 
 
@@ -551,7 +551,7 @@ def test_a_preset_mends_what_is_wrong(set_params: SetParams) -> None:
 
 
 def test_make_repro_ends_before_dvc_starts(project: Path) -> None:
-    (project / "params.yaml").write_text(replaced("  epochs: 10", "  epochs: true"))
+    (project / "params.yaml").write_text(replaced("  epochs: 8", "  epochs: true"))
     command = [sys.executable, "-m", "tools.check"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
