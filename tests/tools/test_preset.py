@@ -117,7 +117,7 @@ def test_values_come_on_top_of_the_preset(capsys: pytest.CaptureFixture[str]) ->
     apply("smoke", "train.epochs=7", "train.epochs=9")
     assert TrainParams.load().epochs == 9
     printed = capsys.readouterr().out.splitlines()
-    assert "train.epochs: 10 -> 2" in printed
+    assert "train.epochs: 8 -> 2" in printed
     assert printed[-2:] == ["train.epochs: 2 -> 7", "train.epochs: 7 -> 9"]
 
 
