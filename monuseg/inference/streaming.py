@@ -29,7 +29,7 @@ Key = tuple[int, Place]
 
 OPENCV = int(cv2.__version__.partition(".")[0])
 STRIP = 256  # rows of the image that are put together at a time
-MEMORY = 256 << 20  # bytes of windows' answers; what is more lies in a file
+MEMORY = 64 << 20  # bytes of windows' answers; what is more lies in a file
 
 
 def everywhere(region: Region) -> bool:
