@@ -86,7 +86,8 @@ def test_each_source_of_the_committed_params_is_valid(source: str) -> None:
 
 def test_the_preset_of_the_original_archive_is_valid_on_top_of_the_committed_params() -> None:
     preset = yaml.safe_load((ROOT / "tools/presets/original.yaml").read_text(encoding="utf-8"))
-    assert set(preset) == {"dataset"}
+    assert preset["train"] == {"stain_normalisation": "none"}
+    assert set(preset) == {"dataset", "train"}
     gdrive = {**PARAMS["dataset"]["gdrive"], **preset["dataset"]["gdrive"]}
     params = DatasetParams.model_validate({**preset["dataset"], "gdrive": gdrive})
     assert params.gdrive is not None
