@@ -204,8 +204,7 @@ def segment_blocks(
     unfinished = [number for number in numbers if number not in finished]
     done = len(blocks) - len(unfinished)
     nuclei = sum(len(objects) for objects in finished) if progress else 0
-
-    following = iter(unfinished)
+    following = iter(unfinished)  # in the order of the stream's regions
 
     def finish(predictions: Probabilities) -> int:
         number = next(following)

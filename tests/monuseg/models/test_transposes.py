@@ -1,18 +1,14 @@
 """Transposes of OpenVINO graphs: fewer of them, and the same values."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import openvino
 import pytest
+from openvino import opset16 as op
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-openvino = pytest.importorskip("openvino")
-
-from openvino import opset16 as op  # noqa: E402
-
-from monuseg.models.shared.transposes import sink_transposes  # noqa: E402
+from monuseg.models.shared.transposes import sink_transposes
 
 SHAPE = (2, 5, 7, 3)  # batch, height, width, channels: no two alike
 FIRST, LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # to channels first, and back to channels last
