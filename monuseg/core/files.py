@@ -14,6 +14,16 @@ from monuseg.core.turn import UNFINISHED, prefix
 OLD = ".old"  # what is replaced; no longer than any name, and no output's
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file stands there: none does where the name is longer than any file's."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends without an error.

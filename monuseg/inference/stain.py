@@ -1,7 +1,8 @@
 """Stain normalisation: images come to look as if one laboratory had stained them all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 import cv2
 import numpy as np
@@ -41,21 +42,47 @@ LAST_BITS = 2.0**-20
 
 
 @dataclass(frozen=True)
+class Appearance:
+    """What makes images of one laboratory look alike, after Macenko et al.
+
+    Attributes:
+        white: (3,) red, green and blue of glass.
+        stains: (2, 3) optical density of haematoxylin and eosin, unit vectors.
+        density: (2,) 99th percentile of the amount of each.
+    """
+
+    white: Floats
+    stains: Floats
+    density: Floats
+
+
+REFERENCE = Appearance(np.full(3, 255.0), REFERENCE_STAINS, REFERENCE_DENSITY)
+
+
+@dataclass(frozen=True)
 class Normalisation:
-    """Replaces the stains of an image with those of the reference, pixel by pixel.
+    """Replaces the stains of an image with others on white glass, pixel by pixel.
 
     Attributes:
         white: (3,) red, green and blue of glass.
         stains: (2, 3) optical density of the image's haematoxylin and eosin, unit vectors.
         gain: (2,) of the amount of each.
+        target: (2, 3) the stains that replace them.
     """
 
     white: Floats
     stains: Floats
     gain: Floats
+    target: Floats = field(default_factory=REFERENCE_STAINS.copy)
+
+    @classmethod
+    def between(cls, own: Appearance, other: Appearance = REFERENCE) -> Self:
+        """From an image's own stains to another's, none of them gained beyond `GAIN`."""
+        gain = np.clip(other.density / own.density, *GAIN)
+        return cls(own.white, own.stains, gain, other.stains)
 
     def __call__(self, image: RGB) -> RGB:
-        """(height, width, 3) as if stained like the reference."""
+        """(height, width, 3) as if stained with `target`."""
         pixels = np.ascontiguousarray(image).reshape(-1, 3)
         made = np.empty_like(pixels)
         for start in range(0, len(pixels), PART):
@@ -68,7 +95,7 @@ class Normalisation:
 
         Those are one in fifty; so all are rounded as if all had been computed in double precision.
         """
-        mixing = np.linalg.pinv(self.stains) * self.gain @ REFERENCE_STAINS
+        mixing = np.linalg.pinv(self.stains) * self.gain @ self.target
         table = _densities(self.white)
         density = cv2.LUT(pixels[np.newaxis], table[np.newaxis].astype(np.float32))
         values = cv2.transform(density, -mixing.T.astype(np.float32))[0]
@@ -101,6 +128,20 @@ def normalised(image: RGB) -> RGB:
 def fitted(image: RGB) -> Callable[[RGB], RGB]:
     """How the stains of an image, or of what a part of it shows, become those of the reference.
 
+    Args:
+        image: (height, width, 3); of a slide, some of its tissue.
+
+    Returns:
+        A function from (height, width, 3) to the same; it changes nothing if there is too little
+        tissue, or only one stain.
+    """
+    own = appearance(image)
+    return _as_it_is if own is None else Normalisation.between(own)
+
+
+def appearance(image: RGB) -> Appearance | None:
+    """Estimate light and stains of an image.
+
     Macenko et al., "A method for normalizing histology slides for quantitative analysis", 2009,
     https://doi.org/10.1109/ISBI.2009.5193250: the two stains are the extreme directions in the
     plane of most variance of optical density.
@@ -109,8 +150,7 @@ def fitted(image: RGB) -> Callable[[RGB], RGB]:
         image: (height, width, 3); of a slide, some of its tissue.
 
     Returns:
-        A function from (height, width, 3) to the same; it changes nothing if there is too little
-        tissue, or only one stain.
+        None if there is too little tissue, or only one stain.
     """
     white = white_point(image)
     density = optical_density(image, white)
@@ -119,12 +159,10 @@ def fitted(image: RGB) -> Callable[[RGB], RGB]:
     mean = (density[:, 0] + density[:, 1] + density[:, 2]) / 3
     stains = estimated_stains(density[mean > GLASS])
     if stains is None:
-        return _as_it_is
+        return None
     amounts = density @ np.linalg.pinv(stains)
     dense = np.percentile(amounts, 100 - TAIL, axis=0)
-    if (dense < LEAST_DENSITY).any():
-        return _as_it_is
-    return Normalisation(white, stains, np.clip(REFERENCE_DENSITY / dense, *GAIN))
+    return None if (dense < LEAST_DENSITY).any() else Appearance(white, stains, dense)
 
 
 def white_point(image: RGB) -> Floats:

@@ -165,18 +165,24 @@ def with_scaling(model: Any, scaling: str) -> Any:
 
 
 def in_layers_of_keras(model: Any) -> Any:
-    """The same network with Keras's own batch normalisation.
+    """The same network with Keras's own convolution, normalisation and ReLU.
 
     A file of U-Net then opens with Keras alone; SegNet and DeepLabV3+ have layers that Keras lacks.
     """
     import keras
 
+    from monuseg.models.shared.activation import ReLU
+    from monuseg.models.shared.convolution import Convolution
     from monuseg.models.shared.normalisation import BatchNormalization
 
+    kinds = {
+        BatchNormalization: keras.layers.BatchNormalization,
+        Convolution: keras.layers.Conv2D,
+        ReLU: keras.layers.ReLU,
+    }
+
     def own(layer: Any) -> Any:
-        normalises = isinstance(layer, BatchNormalization)
-        kind = keras.layers.BatchNormalization if normalises else type(layer)
-        return kind.from_config(layer.get_config())
+        return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
 
     made = keras.models.clone_model(model, clone_function=own)
     made.set_weights(model.get_weights())

@@ -20,6 +20,7 @@ from monuseg.models.shared import backend
 from monuseg.models.shared.devices import on_one_device, spread
 from stages.train.live import curves_of
 from stages.train.params import TrainParams
+from stages.train.stains import random_stains
 from stages.train.stored import Stored
 
 
@@ -93,6 +94,11 @@ def main(arguments: argparse.Namespace) -> None:
         if is_first
         else nullcontext()
     ) as checkpoint:
+        targets = random_stains(
+            (image.image for image in training),
+            params.augmentation.stain_targets,
+            normalised=params.stain_normalisation != AS_IT_IS,
+        )
         training, validation = (
             normalised(images, params.stain_normalisation, scratch)
             for images in (training, validation)
@@ -114,6 +120,7 @@ def main(arguments: argparse.Namespace) -> None:
                 workers=settings.workers if runtime.gpu else 1,
                 part=(settings.process_index, settings.processes),
                 scratch=scratch,
+                stains=targets,
             ),
             validation,
             params,

@@ -15,6 +15,7 @@ from monuseg.models.shared.scaling import SCALINGS
 from stages.train.augmentation import jitter_colour, lower_resolution, random_crop
 from stages.train.params import TrainParams
 from stages.train.sampling import Sampler
+from stages.train.stains import RandomStains
 from stages.train.stored import Stored
 from stages.train.targets import maps_of, target_of
 
@@ -37,6 +38,7 @@ class Batches:
         workers: threads that prepare batches, one each; no batch depends on their number.
         part: which of how many equal parts of each batch is made here; of 1 by default.
         scratch: folder on a disk with space for a byte per pixel and output.
+        stains: that crops get at random; None: each keeps its own.
 
     Raises:
         OSError: the disk is full.
@@ -51,6 +53,7 @@ class Batches:
         workers: int = 1,
         part: tuple[int, int] = (0, 1),
         scratch: Path | None = None,
+        stains: RandomStains | None = None,
     ) -> None:
         scratch = scratch or Path(tempfile.gettempdir())
         self._params = params
@@ -60,6 +63,7 @@ class Batches:
         self._workers = workers
         self._scale = SCALINGS[scaling]
         self._images = images
+        self._stains = stains
         self._sampler = Sampler(images, params.sampling, scratch)
         maps = Stored(scratch)
         for image in images:
@@ -92,6 +96,8 @@ class Batches:
             augmentation,
             generator,
         )
+        if self._stains:
+            pixels = self._stains(pixels, number, generator)
         pixels = jitter_colour(pixels, augmentation, generator)
         pixels = lower_resolution(pixels, augmentation, generator)
         return self._scale(pixels), target_of(labels, maps)

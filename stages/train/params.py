@@ -24,6 +24,7 @@ class AugmentationParams(Model):
     elastic_scale: float = Field(ge=1, le=1000)
     stain: float = Field(ge=0, lt=1)
     stain_shift: float = Field(ge=0, lt=1)
+    stain_targets: float = Field(ge=0, le=1)
     brightness: float = Field(ge=0, lt=1)
     white_balance: float = Field(ge=0, lt=1)
     blur: float = Field(ge=0, le=10)

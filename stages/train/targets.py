@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -11,6 +12,7 @@ from monuseg.formats.predictions import BOUNDARY, DISTANCE, NUCLEUS
 
 # Maps are kept as bytes: an image's floats would take four times the memory.
 FULL = 255
+SHARES = np.arange(FULL + 1, dtype=np.float32) / np.float32(FULL)
 Maps = npt.NDArray[np.uint8]
 
 
@@ -56,8 +58,10 @@ def maps_of(labels: Labels, outputs: Sequence[str], boundary_width: int) -> Maps
 
 def target_of(labels: Labels, maps: Maps) -> npt.NDArray[np.float32]:
     """(height, width, outputs) from 0 to 1: the mask, then the maps of `maps_of`."""
-    mask = (labels > 0).astype(np.float32)[..., np.newaxis]
-    return np.concatenate([mask, maps.astype(np.float32) / FULL], axis=-1)
+    mask = (labels > 0).view(np.uint8) * np.uint8(FULL)
+    merged = cv2.merge([mask, *cv2.split(maps)]) if maps.shape[-1] else mask
+    target = np.asarray(cv2.LUT(merged, SHARES), np.float32)
+    return target.reshape(*labels.shape, -1)
 
 
 def _without_edge(labels: Labels) -> npt.NDArray[np.bool_]:

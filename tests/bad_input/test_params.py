@@ -292,6 +292,13 @@ VALUES: dict[str, tuple[dict[str, object], str, str]] = {
         },
         "deeplabv3plus", "no/such.weights.h5 is not a file; give the path of one",
     ),
+    "weights-of-a-name-too-long": (
+        {"deeplabv3plus.encoder": "resnet50", "deeplabv3plus.weights": f"{'a' * 300}.h5"},
+        "deeplabv3plus", "aaa.h5 is not a file; give the path of one",
+    ),
+    "weights-of-another-width": (
+        {"segnet.weights": "edges"}, "segnet", "first level has 64 filters; set `width` to 64",
+    ),
     # Models.
     "model-unknown": ({"models": ["unet", "vnet"]}, "models", "'vnet' is listed twice or"),
     "model-twice": ({"models": ["unet", "unet"]}, "models", "'unet' is listed twice"),

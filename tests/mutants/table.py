@@ -40,6 +40,7 @@ TESTS: dict[str, list[str]] = {
         "tests/monuseg/scoring/test_instances.py",
         _SCORING,
     ],
+    "monuseg/scoring/fates.py": ["tests/monuseg/scoring/test_fates.py"],
     "monuseg/scoring/instances.py": ["tests/monuseg/scoring/test_instances.py", _SCORING],
     "monuseg/scoring/intervals.py": [
         "tests/monuseg/scoring/test_intervals.py",
@@ -48,6 +49,7 @@ TESTS: dict[str, list[str]] = {
         _EVALUATE,
         _SCORING,
     ],
+    "monuseg/scoring/kept_runs.py": ["tests/monuseg/scoring/test_kept_runs.py"],
     "monuseg/scoring/paired.py": [
         "tests/monuseg/scoring/test_paired.py",
         _COMPARE,
@@ -63,6 +65,7 @@ TESTS: dict[str, list[str]] = {
         _EVALUATE,
         _SCORING,
     ],
+    "monuseg/scoring/rows.py": ["tests/monuseg/scoring/test_rows.py"],
     "stages/evaluate/choices.py": ["tests/stages/evaluate/test_choices.py", _EVALUATE],
     "stages/evaluate/images.py": [_EVALUATE],
     "stages/evaluate/selection.py": [

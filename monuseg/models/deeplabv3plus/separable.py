@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from monuseg.models.shared.activation import ReLU
 from monuseg.models.shared.convolution import convolution, normalisation
 
 
@@ -29,7 +30,7 @@ def separable_convolution(
         (batch, height / strides, width / strides, filters).
     """
     if not relu_between:
-        x = layers.ReLU(name=f"{name}_relu")(x)
+        x = ReLU(name=f"{name}_relu")(x)
     x = layers.DepthwiseConv2D(
         3,
         strides,
@@ -41,5 +42,5 @@ def separable_convolution(
     )(x)
     x = normalisation(f"{name}_depthwise_normalisation")(x)
     if relu_between:
-        x = layers.ReLU(name=f"{name}_depthwise_relu")(x)
+        x = ReLU(name=f"{name}_depthwise_relu")(x)
     return convolution(x, filters, f"{name}_pointwise", kernel=1, relu=relu_between)

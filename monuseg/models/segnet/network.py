@@ -9,7 +9,8 @@ only where each maximum was.
 import keras
 from keras import layers, ops
 
-from monuseg.models.segnet.params import CONVOLUTIONS, Params
+from monuseg.models.segnet.params import CONVOLUTIONS, NO_WEIGHTS, Params
+from monuseg.models.segnet.pretrained import take_vgg16
 from monuseg.models.shared.convolution import convolution
 
 # Filters of each level as multiples of the first level's, as in VGG16.
@@ -63,6 +64,24 @@ def coarse_features(params: Params) -> dict[str, int]:
         f"up{level}_relu{CONVOLUTIONS[level - 1]}": 2 ** (level - 1)
         for level in range(2, params.levels + 1)
     }
+
+
+def initialise(model: keras.Model, params: Params) -> None:
+    """Give the encoder its pre-trained weights, if `params.weights` asks for them.
+
+    Raises:
+        PipelineError: they cannot be loaded, or belong to another network.
+    """
+    if params.weights != NO_WEIGHTS:
+        take_vgg16(model, params.weights)
+
+
+def learning_rates(model: keras.Model, params: Params) -> dict[str, float]:
+    """Of the layers that learn at another rate than `params.learning_rate`, their share of it."""
+    if params.encoder_learning_rate == 1:
+        return {}
+    encoder = (layer.name for layer in model.layers if layer.name.startswith("down"))
+    return dict.fromkeys(encoder, params.encoder_learning_rate)
 
 
 # === Layers ===

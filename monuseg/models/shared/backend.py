@@ -41,6 +41,8 @@ _OPENVINO_PRECISIONS = {"float32": "f32", "mixed_bfloat16": "bf16"}
 # per step without, 1.5 s with it, two cores of an EPYC 7003). It changes the last bits too, so it
 # must not be left to the machine.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+# Channels that oneDNN computes at once.
+ONEDNN_BLOCK = 16
 X86 = ("x86_64", "AMD64")  # as Linux and Windows name it; elsewhere oneDNN is TensorFlow's choice
 
 # What the layers and losses take for granted, as keras.json has it.
@@ -246,6 +248,13 @@ def _fused_in_tensorflow(
 ) -> tuple[Any, Any, Any]:
     import tensorflow as tf
 
+    if x.dtype == tf.bfloat16 and x.shape[-1] % ONEDNN_BLOCK and _tensorflow_has_only_cpus():
+        # With such numbers of channels oneDNN's kernel of bfloat16 is slow: it took 232 of the 430
+        # ms of a step of DeepLabV3+ of width 20, and 40 of 222 in float32, casts apart. Both
+        # compute in float32.
+        wide = tf.cast(x, tf.float32)
+        outputs, mean, variance = _fused_in_tensorflow(wide, gamma, beta, epsilon, averages)
+        return tf.cast(outputs, x.dtype), mean, variance
     none = tf.zeros([0], tf.float32)
     mean, variance = averages or (none, none)
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -262,6 +271,66 @@ def _fused_in_tensorflow(
         count = tf.cast(tf.size(x), tf.float32) / tf.cast(tf.shape(x)[-1], tf.float32)
         variance = variance * ((count - 1.0) / count)
     return outputs, mean, variance
+
+
+def rectified_bfloat16() -> Callable[[Any], Any] | None:
+    """ReLU of bfloat16 values, if there is a faster one than Keras's backend has.
+
+    Returns:
+        A function from a tensor of bfloat16 to one of the same shape, with its gradient. None where
+        Keras's own is as good.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow" or not _tensorflow_has_only_cpus():
+        return None
+    return _rectified_in_tensorflow
+
+
+def _rectified_in_tensorflow(x: Any) -> Any:
+    import tensorflow as tf
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def relu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+        rectified = tf.bitcast(tf.nn.relu(tf.bitcast(x, tf.int16)), x.dtype)
+
+        def gradient(upstream: Any) -> Any:
+            return tf.raw_ops.ReluGrad(gradients=upstream, features=rectified)
+
+        return rectified, gradient
+
+    return relu(x)
+
+
+def atrous_convolution() -> Callable[[Any, Any, str, tuple[int, int]], Any] | None:
+    """Atrous convolution of stride 1, if there is a faster one than Keras's.
+
+    TensorFlow, as Keras calls it, rearranges the pixels so that an ordinary convolution does it, on
+    more pixels than there are. oneDNN has atrous convolution of its own, and its gradient.
+
+    Returns:
+        A function from (batch, height, width, channels) features, a kernel, the padding and the
+        rates to features. None where Keras's own is as good.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow" or platform.machine() not in X86:
+        return None
+    return _atrous_in_tensorflow if _tensorflow_has_only_cpus() else None
+
+
+def _atrous_in_tensorflow(x: Any, kernel: Any, padding: str, rates: tuple[int, int]) -> Any:
+    import tensorflow as tf
+
+    kernel = tf.convert_to_tensor(kernel)
+    return tf.nn.conv2d(x, kernel, 1, padding.upper(), dilations=list(rates))
+
+
+def _tensorflow_has_only_cpus() -> bool:
+    """Whether TensorFlow sees no GPU, as there is none or `configure` hid it."""
+    import tensorflow as tf
+
+    return not tf.config.get_visible_devices("GPU")
 
 
 def refuse_contradictions(params: RuntimeParams) -> None:

@@ -1,8 +1,12 @@
 """The layer that every network here is made of: convolution, batch normalisation, ReLU."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
+from monuseg.models.shared.activation import ReLU
+from monuseg.models.shared.backend import atrous_convolution
 from monuseg.models.shared.normalisation import BatchNormalization
 
 # A batch has hundreds of thousands of pixels, so its statistics are good, and the averages for
@@ -37,7 +41,7 @@ def convolution(
         (batch, height / strides, width / strides, filters).
     """
     suffix = "" if number is None else str(number)
-    x = layers.Conv2D(
+    x = Convolution(
         filters,
         kernel,
         strides,
@@ -48,7 +52,18 @@ def convolution(
         name=f"{name}_convolution{suffix}",
     )(x)
     x = normalisation(f"{name}_normalisation{suffix}")(x)
-    return layers.ReLU(name=f"{name}_relu{suffix}")(x) if relu else x
+    return ReLU(name=f"{name}_relu{suffix}")(x) if relu else x
+
+
+class Convolution(layers.Conv2D):
+    """Keras's layer, with the same variables, names and values (to rounding); fast if atrous."""
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve (batch, height, width, channels)."""
+        atrous = atrous_convolution() if max(self.dilation_rate) > 1 else None
+        if atrous is None:
+            return super().convolution_op(inputs, kernel)
+        return atrous(inputs, kernel, self.padding, self.dilation_rate)
 
 
 def normalisation(name: str, **options: float) -> BatchNormalization:

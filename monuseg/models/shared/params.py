@@ -38,6 +38,11 @@ class ModelParams(Block):
         return ()
 
     @property
+    def package(self) -> tuple[str, str] | None:
+        """The package with the weights that training starts from, and their file in it, if any."""
+        return None
+
+    @property
     def scaling(self) -> str:
         """How pixels become inputs: a name in `monuseg.models.shared.scaling`."""
         return "symmetric"

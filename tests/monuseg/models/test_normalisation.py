@@ -109,6 +109,27 @@ def test_a_frozen_layer_keeps_its_averages_and_normalises_by_them() -> None:
         np.testing.assert_array_equal(old, variable)
 
 
+@pytest.mark.parametrize(
+    ("channels", "gpus", "computed_in"),
+    [
+        (20, [], tf.float32),
+        (32, [], tf.bfloat16),
+        (20, ["one"], tf.bfloat16),
+    ],
+)
+def test_numbers_of_channels_that_onednn_is_slow_with_are_computed_in_float32(
+    channels: int, gpus: list[str], computed_in: tf.DType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
+    own, _ = layers_of((4, 6, 5, channels), "mixed_bfloat16")
+    traced = tf.function(lambda pixels: own(pixels, training=True)).get_concrete_function(
+        tf.TensorSpec((None, None, None, channels), tf.bfloat16)
+    )
+    [fused] = [one for one in traced.graph.get_operations() if one.type == "FusedBatchNormV3"]
+    assert fused.inputs[0].dtype == computed_in
+    assert traced.outputs[0].dtype == tf.bfloat16
+
+
 def test_tensorflow_computes_it_in_one_operation() -> None:
     own, _ = layers_of((4, 6, 5, 8), "mixed_bfloat16")
     traced = tf.function(lambda pixels: own(pixels, training=True)).get_concrete_function(

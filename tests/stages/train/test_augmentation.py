@@ -9,13 +9,13 @@ from stages.train.params import AugmentationParams
 
 NONE = AugmentationParams(
     rotate=0, scale=(1, 1), flip=False, elastic=0, elastic_scale=12, stain=0, stain_shift=0,
-    brightness=0, white_balance=0, blur=0, blur_probability=0, resolution=1,
+    stain_targets=0, brightness=0, white_balance=0, blur=0, blur_probability=0, resolution=1,
     resolution_probability=0,
 )  # fmt: skip
 STRONG = AugmentationParams(
     rotate=180, scale=(0.7, 1.4), flip=True, elastic=0, elastic_scale=12, stain=0.3,
-    stain_shift=0.05, brightness=0.2, white_balance=0, blur=2, blur_probability=0.5, resolution=1,
-    resolution_probability=0,
+    stain_shift=0.05, stain_targets=0, brightness=0.2, white_balance=0, blur=2,
+    blur_probability=0.5, resolution=1, resolution_probability=0,
 )  # fmt: skip
 BENT = STRONG.model_copy(update={"elastic": 4.0})
 

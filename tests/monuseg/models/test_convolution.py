@@ -1,0 +1,73 @@
+"""Convolution is Keras's, atrous ones too, which TensorFlow computes without moving pixels."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from monuseg.models.shared import backend
+from monuseg.models.shared.convolution import Convolution
+
+needs_x86 = pytest.mark.skipif(
+    backend.platform.machine() not in backend.X86, reason="TensorFlow may lack oneDNN here"
+)
+RATES = [1, 2, 5]
+CLOSE = {"float32": 2e-5, "mixed_bfloat16": 2.0**-6}
+
+
+def layers_of(rate: int, dtype: str, *, use_bias: bool) -> list[keras.layers.Conv2D]:
+    """The own layer and Keras's, with the same variables."""
+    random = np.random.default_rng(1)
+    values = [random.normal(size=(3, 3, 6, 20)), *([random.normal(size=20)] if use_bias else [])]
+    made = []
+    for kind in (Convolution, keras.layers.Conv2D):
+        layer = kind(20, 3, padding="same", dilation_rate=rate, use_bias=use_bias, dtype=dtype)
+        layer.build((None, None, None, 6))
+        layer.set_weights(values)
+        made.append(layer)
+    return made
+
+
+def pass_through(layer: keras.layers.Conv2D) -> dict[str, np.ndarray]:
+    """Outputs, and gradients of a weighted sum of them."""
+    random = np.random.default_rng(2)
+    x = tf.constant(random.normal(size=(2, 9, 12, 6)), layer.compute_dtype)
+    weights = tf.constant(random.normal(size=(2, 9, 12, 20)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = layer(x)
+        loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * weights)
+    gradients = tape.gradient(loss, [x, layer.kernel.value])
+    found = dict(zip(("outputs", "of inputs", "of kernel"), [outputs, *gradients], strict=True))
+    assert outputs.dtype == layer.compute_dtype
+    return {name: tf.cast(value, tf.float32).numpy() for name, value in found.items()}
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("rate", RATES)
+def test_outputs_and_gradients_are_those_of_keras(rate: int, use_bias: bool, dtype: str) -> None:
+    own, kerass = (pass_through(layer) for layer in layers_of(rate, dtype, use_bias=use_bias))
+    for name, expected in kerass.items():
+        scale = float(np.abs(expected).max())
+        np.testing.assert_allclose(
+            own[name], expected, atol=CLOSE[dtype] * scale, rtol=0, err_msg=name
+        )
+
+
+@needs_x86
+@pytest.mark.parametrize(("gpus", "moved"), [([], False), (["one"], True)])
+def test_pixels_are_moved_on_gpus_alone(
+    gpus: list[str], moved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
+    own, _ = layers_of(2, "float32", use_bias=False)
+    traced = tf.function(own).get_concrete_function(tf.TensorSpec((None, None, None, 6)))
+    kinds = {operation.type for operation in traced.graph.get_operations()}
+    assert ("SpaceToBatchND" in kinds) == moved
+    assert "Conv2D" in kinds
+
+
+def test_other_processors_may_have_no_gradient_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend.platform, "machine", lambda: "arm64")
+    assert backend.atrous_convolution() is None
