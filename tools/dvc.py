@@ -1,8 +1,10 @@
 """What the tools ask of DVC, which they start as a user does."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from monuseg.core.errors import PipelineError
@@ -10,13 +12,18 @@ from monuseg.core.errors import PipelineError
 DVC = (sys.executable, "-m", "dvc")
 
 
-def reproduce(*stages: str) -> None:
+def reproduce(*stages: str, environment: Mapping[str, str] | None = None) -> None:
     """Bring stages up to date.
+
+    Args:
+        stages: and options of `dvc repro`.
+        environment: variables that stages see besides this process's.
 
     Raises:
         PipelineError: one failed.
     """
-    if subprocess.run([*DVC, "repro", *stages], check=False).returncode:
+    variables = {**os.environ, **(environment or {})}
+    if subprocess.run([*DVC, "repro", *stages], env=variables, check=False).returncode:
         raise PipelineError("dvc repro failed; what it said stands above")
 
 

@@ -28,6 +28,7 @@ from monuseg.formats.paths import PER_IMAGE
 from monuseg.formats.rows import ModelsParams
 from tools import dvc
 from tools.preset import apply, parsed
+from tools.resumed import runs_before
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -43,7 +44,12 @@ def main(arguments: argparse.Namespace) -> None:
     rows = arguments.rows or ModelsParams.load().names
     before = PARAMS.read_text(encoding="utf-8")
     setting = {"key": arguments.key, "set": arguments.set, "rows": rows, "params": read_params()}
-    runs, images = done_before(arguments.output, setting)
+    runs = runs_before(arguments.output, setting, dict)
+    if any("per_image" not in one for one in runs.values()):
+        raise PipelineError(
+            f"{arguments.output}: of an earlier version, without single images; give another "
+            "--output, or move it away"
+        )
     changes = {
         value: parsed([*arguments.set, f"{arguments.key}={value}"]) for value in arguments.values
     }
@@ -58,43 +64,21 @@ def main(arguments: argparse.Namespace) -> None:
             apply(change)
             print(f"{arguments.key}={value}", flush=True)
             dvc.reproduce(*(f"evaluate@{row}" for row in rows))
-            runs[value] = {row: read_json(METRICS / f"{row}.json") for row in rows}
-            images[value] = {row: (PER_IMAGE / f"{row}.csv").read_text("utf-8") for row in rows}
-            spreads = {row: spread([scores[row] for scores in runs.values()]) for row in rows}
-            found = {**setting, "runs": runs, "spread": spreads, "per_image": images}
-            write_json(arguments.output, found)
-            for row in rows:
-                table = averaged([tables[row] for tables in images.values()])
-                write_text(arguments.output.with_suffix(f".{row}.csv"), table)
+            tables = {row: (PER_IMAGE / f"{row}.csv").read_text("utf-8") for row in rows}
+            scores = {row: read_json(METRICS / f"{row}.json") for row in rows}
+            runs[value] = {**scores, "per_image": tables}
+            spreads = {row: spread([one[row] for one in runs.values()]) for row in rows}
+            write_json(arguments.output, {**setting, "runs": runs, "spread": spreads})
     finally:
         write_text(PARAMS, before)
+        for row in rows if runs else ():
+            table = averaged([one["per_image"][row] for one in runs.values()])
+            write_text(arguments.output.with_suffix(f".{row}.csv"), table)
     for row, scores in read_json(arguments.output)["spread"].items():
         for key, found in scores.items():
             deviation = "" if found["std"] is None else f" ± {found['std']:.3f}"
             extremes = f"{found['min']:.3f} to {found['max']:.3f}"
             print(f"{row}, {key}: {found['mean']:.3f}{deviation} ({extremes})")
-
-
-def done_before(
-    path: Path, setting: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """The runs that an interrupted command left and their tables; none without its file.
-
-    Raises:
-        PipelineError: the file is of other parameters, or no file of this command.
-    """
-    if not path.is_file():
-        return {}, {}
-    found = read_json(path)
-    if not isinstance(found, dict) or any(found.get(name) != setting[name] for name in setting):
-        raise PipelineError(
-            f"{path}: of other parameters than these; give another --output, or move it away"
-        )
-    if "per_image" not in found:
-        raise PipelineError(
-            f"{path}: of an earlier version, without single images; give another --output"
-        )
-    return dict(found["runs"]), dict(found["per_image"])
 
 
 def averaged(tables: list[str]) -> str:
@@ -110,7 +94,7 @@ def averaged(tables: list[str]) -> str:
     lines = [line for table in tables for line in csv.DictReader(StringIO(table))]
     content = pd.DataFrame(lines).set_index(["id", "split", "organ"]).apply(pd.to_numeric)
     found = content.groupby(level=[*content.index.names]).mean()
-    return str(found.to_csv(lineterminator="\n", float_format="%.6g"))
+    return str(found.to_csv(lineterminator="\n", float_format="%.10g"))
 
 
 def spread(runs: list[Any]) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def jitter_colour(
     affine = np.column_stack([-mixing.T, np.log(light) - shifts @ rgb_from_hed])
     values = cv2.transform(cv2.LUT(image, DENSITY), affine.astype(np.float32))
     cv2.exp(values, values)
-    cv2.max(values, 1.0, values)  # black
+    np.clip(values, 1, 256, out=values)  # black and white
     result = np.asarray(cv2.convertScaleAbs(values, alpha=1.0, beta=-1.0), np.uint8)
     blurred = generator.random() < params.blur_probability
     sigma = generator.uniform(0, params.blur)

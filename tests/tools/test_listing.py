@@ -17,7 +17,7 @@ COMMANDS = {
         "reference",
         "repeat",
     ),
-    *("pretrain", "shifts", "side_by_side"),
+    *("minutes", "pretrain", "shifts", "side_by_side"),
 }
 
 

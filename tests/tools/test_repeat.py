@@ -103,7 +103,7 @@ def test_the_same_command_again_averages_over_the_runs_before_too(runs: list[lis
 def test_an_output_without_single_images_is_refused(runs: list[list[str]]) -> None:
     repeat.main(arguments("train.seed", "1"))
     content = json.loads(Path("spread.json").read_text())
-    del content["per_image"]
+    del content["runs"]["1"]["per_image"]
     write_json(Path("spread.json"), content)
     with pytest.raises(PipelineError, match=r"spread\.json: of an earlier version"):
         repeat.main(arguments("train.seed", "1", "3"))
@@ -151,7 +151,28 @@ def test_the_same_command_again_goes_on(runs: list[list[str]]) -> None:
     assert (spread["min"], spread["max"]) == (0.81, 0.83)
 
 
-@pytest.mark.parametrize("content", ['{"key": "train.seed"}', "[]"])
+def test_a_table_that_is_gone_is_written_again_without_a_run(runs: list[list[str]]) -> None:
+    repeat.main(arguments("train.seed", "1"))
+    table = Path("spread.unet.csv")
+    before = table.read_bytes()
+    table.unlink()
+    repeat.main(arguments("train.seed", "1"))
+    assert table.read_bytes() == before
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("name", ["spread", "spread.0.5", "spread.csv"])
+def test_an_output_that_others_could_not_be_named_after_is_refused(
+    runs: list[list[str]], name: str
+) -> None:
+    given = arguments("train.seed", "1")
+    given.output = Path(name)
+    with pytest.raises(PipelineError, match=r"let it end in \.json"):
+        repeat.main(given)
+    assert runs == []
+
+
+@pytest.mark.parametrize("content", ['{"key": "train.seed"}', "[]", "", "no JSON"])
 def test_an_output_of_something_else_is_not_overwritten(
     runs: list[list[str]], content: str
 ) -> None:

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from skimage.color import rgb_from_hed
 
 from stages.train.augmentation import displacement, jitter_colour, lower_resolution, random_crop
 from stages.train.params import AugmentationParams
@@ -40,6 +41,31 @@ def test_without_augmentation_a_crop_is_cut_out_to_the_pixel(labels: np.ndarray)
     crop, cut, _ = random_crop(image, labels, NO_MAPS, (48, 64), 32, NONE, np.random.default_rng(1))
     np.testing.assert_array_equal(crop, image[32:64, 48:80])
     np.testing.assert_array_equal(cut, labels[32:64, 48:80])
+
+
+def test_black_and_white_stay_within_their_range() -> None:
+    """Where light or stains lead beyond it, in each of red, green and blue."""
+    colours = np.array([0, 255], np.uint8)[np.indices((2, 2, 2)).reshape(3, 8).T][np.newaxis]
+    extreme = STRONG.model_copy(
+        update={"stain": 0.9, "stain_shift": 0.9, "brightness": 0.9, "blur_probability": 0.0}
+    )
+    wrong = []
+    for params, seed in [(STRONG, 4), *((extreme, seed) for seed in range(300))]:
+        draws = np.random.default_rng(seed)
+        factors = draws.uniform(1 - params.stain, 1 + params.stain, 3)
+        shifts = draws.uniform(-params.stain_shift, params.stain_shift, 3)
+        light = 256 * draws.uniform(1 - params.brightness, 1 + params.brightness)
+        density = -np.log((colours + 1.0) / 256)
+        mixed = (density @ np.linalg.inv(rgb_from_hed) * factors + shifts) @ rgb_from_hed
+        expected = np.clip(np.rint(light * np.exp(-mixed) - 1), 0, 255)
+        made = jitter_colour(
+            colours,
+            params.model_copy(update={"blur_probability": 0.0}),
+            np.random.default_rng(seed),
+        )
+        assert np.abs(made - expected).max() <= 1
+        wrong.append((made != expected).mean())
+    assert np.mean(wrong) < 0.001  # rounding
 
 
 def straight_crop(image, labels, size, params, generator):
