@@ -132,11 +132,12 @@ def write(model: Any, scaling: str, output: Path, form: ExportFormat) -> None:
     """
     import keras
 
+    # Also what no file of Keras's holds: ONNX Runtime refuses atrous convolution as oneDNN has it.
+    whole = with_scaling(in_layers_of_keras(model), scaling)
     if form == "keras":
         with replacing(output) as temporary:
-            with_scaling(in_layers_of_keras(model), scaling).save(temporary)
+            whole.save(temporary)
         return
-    whole = with_scaling(model, scaling)
     # Named, since a model that was never called states no input of its own.
     pixels = keras.InputSpec(shape=(None, None, None, 3), dtype="float32", name="pixels")
     options = {"input_signature": [pixels], "verbose": False}
@@ -172,12 +173,12 @@ def in_layers_of_keras(model: Any) -> Any:
     import keras
 
     from monuseg.models.shared.activation import ReLU
-    from monuseg.models.shared.convolution import Convolution
+    from monuseg.models.shared.convolution import Conv2D
     from monuseg.models.shared.normalisation import BatchNormalization
 
     kinds = {
         BatchNormalization: keras.layers.BatchNormalization,
-        Convolution: keras.layers.Conv2D,
+        Conv2D: keras.layers.Conv2D,
         ReLU: keras.layers.ReLU,
     }
 

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from monuseg.models.shared.activation import ReLU
-from monuseg.models.shared.convolution import Convolution, normalisation
+from monuseg.models.shared.convolution import Conv2D, normalisation
 
 # The name of each stage in keras.applications, its blocks, and the filters within a block.
 STAGES = [("conv2", 3, 64), ("conv3", 4, 128), ("conv4", 6, 256), ("conv5", 3, 512)]
@@ -77,7 +77,7 @@ def _block(
 def _convolution(
     x: keras.KerasTensor, filters: int, name: str, *, kernel: int, strides: int = 1, rate: int = 1
 ) -> keras.KerasTensor:
-    x = Convolution(
+    x = Conv2D(
         filters,
         kernel,
         strides,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import is_file
-from monuseg.models.segnet.params import EDGES, EDGES_FILE, IMAGENET
+from monuseg.models.segnet.params import CONVOLUTIONS, EDGES, EDGES_FILE, IMAGENET
 from monuseg.models.shared.packages import file_of
 
 ENCODER = re.compile(r"down(\d)_(convolution|normalisation)(\d)")
@@ -78,6 +78,8 @@ def _of_edges(file: Path) -> dict[str, Arrays]:
         for level in range(1, 6):
             layers = content.get(f"block{level}/layers", {})
             named = [name for name in sorted(layers) if name.startswith("conv2d")]
+            if named and len(named) != CONVOLUTIONS[level - 1]:
+                raise ValueError(f"block{level} has {len(named)} convolutions")
             for number, name in enumerate(named, start=1):
                 variables = [np.asarray(layers[name]["vars"][place]) for place in "01"]
                 found[f"block{level}_conv{number}"] = _finite(name, variables)
@@ -98,9 +100,13 @@ def _of_keras(weights: str) -> dict[str, Arrays]:
 
 
 def _finite(name: str, arrays: Arrays) -> Arrays:
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise ValueError(f"{name} has values that are no numbers")
-    return arrays
+    if not all(np.issubdtype(array.dtype, np.floating) for array in arrays):
+        raise ValueError(f"{name} has values that are not floating point")
+    with np.errstate(over="ignore"):
+        single = [array.astype(np.float32) for array in arrays]
+    if not all(np.isfinite(array).all() for array in single):
+        raise ValueError(f"{name} has values that are no numbers, or too large")
+    return single
 
 
 def _passing(layer: Any, bias: npt.NDArray[Any]) -> Arrays:

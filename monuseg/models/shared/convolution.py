@@ -41,7 +41,7 @@ def convolution(
         (batch, height / strides, width / strides, filters).
     """
     suffix = "" if number is None else str(number)
-    x = Convolution(
+    x = Conv2D(
         filters,
         kernel,
         strides,
@@ -55,8 +55,11 @@ def convolution(
     return ReLU(name=f"{name}_relu{suffix}")(x) if relu else x
 
 
-class Convolution(layers.Conv2D):
-    """Keras's layer, with the same variables, names and values (to rounding); fast if atrous."""
+class Conv2D(layers.Conv2D):
+    """Keras's layer, with the same variables, names and values (to rounding); fast if atrous.
+
+    Its name too is Keras's: by it a weights file names its groups.
+    """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolve (batch, height, width, channels)."""

@@ -1,12 +1,14 @@
 """Convolution is Keras's, atrous ones too, which TensorFlow computes without moving pixels."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from monuseg.models.shared import backend
-from monuseg.models.shared.convolution import Convolution
+from monuseg.models.shared.convolution import Conv2D
 
 needs_x86 = pytest.mark.skipif(
     backend.platform.machine() not in backend.X86, reason="TensorFlow may lack oneDNN here"
@@ -20,7 +22,7 @@ def layers_of(rate: int, dtype: str, *, use_bias: bool) -> list[keras.layers.Con
     random = np.random.default_rng(1)
     values = [random.normal(size=(3, 3, 6, 20)), *([random.normal(size=20)] if use_bias else [])]
     made = []
-    for kind in (Convolution, keras.layers.Conv2D):
+    for kind in (Conv2D, keras.layers.Conv2D):
         layer = kind(20, 3, padding="same", dilation_rate=rate, use_bias=use_bias, dtype=dtype)
         layer.build((None, None, None, 6))
         layer.set_weights(values)
@@ -71,3 +73,20 @@ def test_pixels_are_moved_on_gpus_alone(
 def test_other_processors_may_have_no_gradient_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend.platform, "machine", lambda: "arm64")
     assert backend.atrous_convolution() is None
+
+
+def test_weights_files_serve_both_layers(tmp_path: Path) -> None:
+    """Groups in such a file have the names of classes: those of networks of before must fit."""
+
+    def network(kind: type[keras.layers.Conv2D]) -> keras.Model:
+        image = keras.Input((None, None, 3), name="image")
+        x = kind(4, 3, name="first")(image)
+        return keras.Model(image, kind(2, 3, dilation_rate=2, name="second")(x), name="network")
+
+    one, two = network(Conv2D), network(keras.layers.Conv2D)
+    for saved, loaded in ((one, two), (two, one)):
+        saved.set_weights([weight + 1 for weight in saved.get_weights()])
+        saved.save_weights(tmp_path / "a.weights.h5")
+        loaded.load_weights(tmp_path / "a.weights.h5")
+        for mine, theirs in zip(saved.get_weights(), loaded.get_weights(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)

@@ -190,6 +190,11 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
     assert "is not a file; give the path of one" in refused(str(tmp_path / "missing.h5"))
 
 
+def replaced(file: h5py.File, name: str, array: np.ndarray) -> None:
+    del file[name]
+    file[name] = array
+
+
 def test_a_failed_download_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(**_: Any) -> Any:
         raise Exception("URL fetch failure on https://storage\nmore")
@@ -207,9 +212,17 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
-        (lambda file: file.pop("block3/layers/conv2d_1"), "no 'block3_conv3'"),
+        (lambda file: file.pop("block3/layers/conv2d_1"), "block3 has 2 convolutions"),
+        # As VGG19 has four, of which three would be taken.
+        (lambda file: file.copy("block4/layers/conv2d_1", file["block4/layers"], "conv2d_3"),
+         "block4 has 4 convolutions"),
+        (lambda file: file.pop("block2/layers"), "no 'block2_conv1'"),
+        (lambda file: replaced(file, "block2/layers/conv2d/vars/1", np.full(128, 1e300)),
+         "no numbers, or too large"),
+        (lambda file: replaced(file, "block2/layers/conv2d/vars/1", np.full(128, 1j)),
+         "not floating point"),
         (lambda file: file["block2/layers/conv2d/vars/0"].write_direct(
-            np.full((3, 3, 64, 128), np.nan, np.float32)), "values that are no numbers"),
+            np.full((3, 3, 64, 128), np.nan, np.float32)), "no numbers"),
     ],
 )  # fmt: skip
 def test_weights_of_another_network_are_refused(
