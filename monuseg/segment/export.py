@@ -173,12 +173,13 @@ def in_layers_of_keras(model: Any) -> Any:
     import keras
 
     from monuseg.models.shared.activation import ReLU
-    from monuseg.models.shared.convolution import Conv2D
+    from monuseg.models.shared.convolution import Conv2D, Conv2DTranspose
     from monuseg.models.shared.normalisation import BatchNormalization
 
     kinds = {
         BatchNormalization: keras.layers.BatchNormalization,
         Conv2D: keras.layers.Conv2D,
+        Conv2DTranspose: keras.layers.Conv2DTranspose,
         ReLU: keras.layers.ReLU,
     }
 

@@ -302,6 +302,37 @@ def _rectified_in_tensorflow(x: Any) -> Any:
     return relu(x)
 
 
+def biased_bfloat16() -> Callable[[Any, Any], Any] | None:
+    """The sum of bfloat16 features and a bias, if Keras's backend has its gradient wrong.
+
+    TensorFlow's kernel adds up the bias's gradient in bfloat16, in which 256 + 1 is 256: of half a
+    million pixels with a gradient of 1 the sum is 256.
+
+    Returns:
+        A function from (batch, height, width, channels) features and a (channels,) bias to
+        features. None where Keras's own is right.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow" or not _tensorflow_has_only_cpus():
+        return None
+    return _biased_in_tensorflow
+
+
+def _biased_in_tensorflow(x: Any, bias: Any) -> Any:
+    import tensorflow as tf
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def biased(x: Any, bias: Any) -> tuple[Any, Callable[[Any], Any]]:
+        # This sum is in float32 inside.
+        return tf.nn.bias_add(x, bias), lambda upstream: (
+            upstream,
+            tf.reduce_sum(upstream, axis=(0, 1, 2)),
+        )
+
+    return biased(x, tf.convert_to_tensor(bias))
+
+
 def atrous_convolution() -> Callable[[Any, Any, str, tuple[int, int]], Any] | None:
     """Atrous convolution of stride 1, if there is a faster one than Keras's.
 

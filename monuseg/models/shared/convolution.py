@@ -3,10 +3,10 @@
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from monuseg.models.shared.activation import ReLU
-from monuseg.models.shared.backend import atrous_convolution
+from monuseg.models.shared.activation import BFLOAT16, ReLU
+from monuseg.models.shared.backend import atrous_convolution, biased_bfloat16
 from monuseg.models.shared.normalisation import BatchNormalization
 
 # A batch has hundreds of thousands of pixels, so its statistics are good, and the averages for
@@ -67,6 +67,26 @@ class Conv2D(layers.Conv2D):
         if atrous is None:
             return super().convolution_op(inputs, kernel)
         return atrous(inputs, kernel, self.padding, self.dilation_rate)
+
+
+class Conv2DTranspose(layers.Conv2DTranspose):
+    """Keras's layer, with the same variables, names and values; its bias learns in bfloat16 too."""
+
+    def call(self, inputs: Any) -> Any:
+        """Enlarge (batch, height, width, channels)."""
+        biased = biased_bfloat16() if self.use_bias else None
+        if biased is None or self.compute_dtype != BFLOAT16:
+            return super().call(inputs)
+        outputs = ops.conv_transpose(
+            inputs,
+            self.kernel,
+            strides=list(self.strides),
+            padding=self.padding,
+            output_padding=self.output_padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        return self.activation(biased(outputs, self.bias))
 
 
 def normalisation(name: str, **options: float) -> BatchNormalization:

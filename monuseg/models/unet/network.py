@@ -8,7 +8,7 @@ padded, so that the output has the input's size, and followed by batch normalisa
 import keras
 from keras import layers
 
-from monuseg.models.shared.convolution import convolution
+from monuseg.models.shared.convolution import Conv2DTranspose, convolution
 from monuseg.models.unet.params import DIVISOR, LEVELS, Params
 
 
@@ -41,7 +41,7 @@ def build(params: Params, classes: int) -> keras.Model:
     for level in reversed(range(LEVELS)):
         filters = params.width * 2**level
         name = f"up{level + 1}"
-        x = layers.Conv2DTranspose(filters, 2, strides=2, name=f"{name}_upconvolution")(x)
+        x = Conv2DTranspose(filters, 2, strides=2, name=f"{name}_upconvolution")(x)
         x = layers.Concatenate(name=f"{name}_skip")([skips[level], x])
         x = _double_convolution(x, filters, name)
     # In float32 under mixed precision too: the loss takes logarithms.

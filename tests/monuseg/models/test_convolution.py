@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from monuseg.models.shared import backend
-from monuseg.models.shared.convolution import Conv2D
+from monuseg.models.shared.convolution import Conv2D, Conv2DTranspose
 
 needs_x86 = pytest.mark.skipif(
     backend.platform.machine() not in backend.X86, reason="TensorFlow may lack oneDNN here"
@@ -73,6 +73,40 @@ def test_pixels_are_moved_on_gpus_alone(
 def test_other_processors_may_have_no_gradient_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend.platform, "machine", lambda: "arm64")
     assert backend.atrous_convolution() is None
+
+
+@pytest.mark.parametrize(("dtype", "close"), [("float32", 1e-5), ("mixed_bfloat16", 2.0**-7)])
+def test_a_transposed_convolutions_bias_has_the_gradient_of_all_pixels(
+    dtype: str, close: float
+) -> None:
+    """In bfloat16 too, in which 256 + 1 is 256; Keras's layer has but a fraction of it there."""
+    layer = Conv2DTranspose(5, 2, strides=2, dtype=dtype)
+    x = tf.ones((4, 40, 50, 3), layer.compute_dtype)
+    layer.build(x.shape)
+    layer.bias.assign(np.arange(5.0))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = layer(x)
+        loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * np.arange(1.0, 6.0))
+    of_x, of_bias = tape.gradient(loss, [x, layer.bias.value])
+    np.testing.assert_allclose(of_bias, 4 * 80 * 100 * np.arange(1.0, 6.0), rtol=close)
+    kerass = keras.layers.Conv2DTranspose(5, 2, strides=2, dtype=dtype)
+    kerass.build(x.shape)
+    kerass.set_weights(layer.get_weights())
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        same = kerass(x)
+        loss = tf.reduce_sum(tf.cast(same, tf.float32) * np.arange(1.0, 6.0))
+    for own, expected in ((outputs, same), (of_x, tape.gradient(loss, x))):
+        assert own.dtype == layer.compute_dtype
+        np.testing.assert_array_equal(tf.cast(own, tf.float32), tf.cast(expected, tf.float32))
+
+
+def test_an_activation_of_its_is_applied() -> None:
+    layer = Conv2DTranspose(4, 2, strides=2, activation="relu", dtype="mixed_bfloat16")
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 3)).astype(np.float32)
+    outputs = tf.cast(layer(x), tf.float32).numpy()
+    assert outputs.min() == 0 < outputs.max()
 
 
 def test_weights_files_serve_both_layers(tmp_path: Path) -> None:
