@@ -306,7 +306,7 @@ def biased_bfloat16() -> Callable[[Any, Any], Any] | None:
     """The sum of bfloat16 features and a bias, if Keras's backend has its gradient wrong.
 
     TensorFlow's kernel adds up the bias's gradient in bfloat16, in which 256 + 1 is 256: of half a
-    million pixels with a gradient of 1 the sum is 256.
+    million pixels with a gradient of 1, in two threads, the sum is 512.
 
     Returns:
         A function from (batch, height, width, channels) features and a (channels,) bias to
