@@ -337,7 +337,8 @@ def atrous_convolution() -> Callable[[Any, Any, str, tuple[int, int]], Any] | No
     """Atrous convolution of stride 1, if there is a faster one than Keras's.
 
     TensorFlow, as Keras calls it, rearranges the pixels so that an ordinary convolution does it, on
-    more pixels than there are. oneDNN has atrous convolution of its own, and its gradient.
+    more pixels than there are. oneDNN has atrous convolution of its own, and its gradient, which
+    TensorFlow without it lacks; `configure` sees to it that it is there.
 
     Returns:
         A function from (batch, height, width, channels) features, a kernel, the padding and the
@@ -345,7 +346,8 @@ def atrous_convolution() -> Callable[[Any, Any, str, tuple[int, int]], Any] | No
     """
     import keras
 
-    if keras.backend.backend() != "tensorflow" or platform.machine() not in X86:
+    onednn = platform.machine() in X86 and os.environ.get(ONEDNN) == "1"
+    if keras.backend.backend() != "tensorflow" or not onednn:
         return None
     return _atrous_in_tensorflow if _tensorflow_has_only_cpus() else None
 

@@ -10,9 +10,15 @@ import tensorflow as tf
 from monuseg.models.shared import backend
 from monuseg.models.shared.convolution import Conv2D, Conv2DTranspose
 
-needs_x86 = pytest.mark.skipif(
-    backend.platform.machine() not in backend.X86, reason="TensorFlow may lack oneDNN here"
-)
+
+@pytest.fixture(autouse=True)
+def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `configure` has it, where TensorFlow takes oneDNN without being told."""
+    cpuinfo = backend.CPUINFO.read_text() if backend.CPUINFO.is_file() else ""
+    if backend.platform.machine() in backend.X86 and "avx512_vnni" in cpuinfo:
+        monkeypatch.setenv(backend.ONEDNN, "1")
+
+
 RATES = [1, 2, 5]
 CLOSE = {"float32": 2e-5, "mixed_bfloat16": 2.0**-6}
 
@@ -57,11 +63,14 @@ def test_outputs_and_gradients_are_those_of_keras(rate: int, use_bias: bool, dty
         )
 
 
-@needs_x86
-@pytest.mark.parametrize(("gpus", "moved"), [([], False), (["one"], True)])
-def test_pixels_are_moved_on_gpus_alone(
-    gpus: list[str], moved: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(backend.platform.machine() not in backend.X86, reason="of x86")
+@pytest.mark.parametrize(
+    ("gpus", "onednn", "moved"), [([], "1", False), (["one"], "1", True), ([], "0", True)]
+)
+def test_pixels_are_moved_on_gpus_and_without_onednn(
+    gpus: list[str], onednn: str, moved: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(backend.ONEDNN, onednn)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
     own, _ = layers_of(2, "float32", use_bias=False)
     traced = tf.function(own).get_concrete_function(tf.TensorSpec((None, None, None, 6)))
