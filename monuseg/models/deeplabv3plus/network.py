@@ -10,8 +10,9 @@ import keras
 
 from monuseg.models.deeplabv3plus import efficientnet_lite0, light, resnet50, xception
 from monuseg.models.deeplabv3plus.head import Head, is_of_the_head
-from monuseg.models.deeplabv3plus.params import NO_WEIGHTS, RATES_STRIDE, Params
+from monuseg.models.deeplabv3plus.params import RATES_STRIDE, Params
 from monuseg.models.deeplabv3plus.pretrained import take_lite0, take_resnet50
+from monuseg.models.shared.params import NO_WEIGHTS
 
 
 def build(params: Params, classes: int) -> keras.Model:

@@ -7,11 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from monuseg.core.errors import PipelineError
-from monuseg.models.shared.params import ModelParams
+from monuseg.models.shared.params import NO_WEIGHTS, ModelParams, require_weights
 
 DIVISOR = 16  # the largest output stride
 RATES_STRIDE = 16  # the output stride that `rates` are for
-NO_WEIGHTS = "none"
 IMAGENET = "imagenet"  # keras.applications downloads these, or they come in the package
 NOT_FILES = (NO_WEIGHTS, IMAGENET)  # what `weights` may be besides a path
 # The package with the weights of EfficientNet-Lite0, Google's, as PyTorch stores them.
@@ -68,11 +67,7 @@ class Params(ModelParams):
 
     @model_validator(mode="after")
     def _random_weights_learn_as_fast(self) -> Self:
-        if self.weights == NO_WEIGHTS and self.encoder_learning_rate != 1:
-            raise ValueError(
-                "`encoder_learning_rate` is for pre-trained weights; set it to 1.0 with `weights` "
-                "none, or set `weights`"
-            )
+        require_weights(self.weights, self.encoder_learning_rate)
         return self
 
     @model_validator(mode="after")

@@ -9,9 +9,10 @@ only where each maximum was.
 import keras
 from keras import layers, ops
 
-from monuseg.models.segnet.params import CONVOLUTIONS, NO_WEIGHTS, Params
+from monuseg.models.segnet.params import CONVOLUTIONS, Params
 from monuseg.models.segnet.pretrained import take_vgg16
 from monuseg.models.shared.convolution import convolution
+from monuseg.models.shared.params import NO_WEIGHTS
 
 # Filters of each level as multiples of the first level's, as in VGG16.
 MULTIPLES = [1, 2, 4, 8, 8]

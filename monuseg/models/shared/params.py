@@ -7,6 +7,25 @@ from pydantic import Field
 
 from monuseg.core.params import Block
 
+NO_WEIGHTS = "none"  # an encoder that starts from random weights
+
+
+def require_weights(weights: str, encoder_learning_rate: float) -> None:
+    """Refuse a learning rate of its own for an encoder that starts from random weights.
+
+    Args:
+        weights: what it starts from; `NO_WEIGHTS` if nothing.
+        encoder_learning_rate: as a share of the model's.
+
+    Raises:
+        ValueError: as validators of pydantic's raise.
+    """
+    if weights == NO_WEIGHTS and encoder_learning_rate != 1:
+        raise ValueError(
+            "`encoder_learning_rate` is for pre-trained weights; set it to 1.0 with `weights` "
+            "none, or set `weights`"
+        )
+
 
 class ModelParams(Block):
     """The keys of every model's block, which has the name of the model's folder.
