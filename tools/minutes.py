@@ -33,6 +33,8 @@ from tools.preset import apply, parsed
 from tools.resumed import runs_before
 
 SCORES = {"dice": "Dice", "aji": "AJI", "pq": "PQ"}
+# Of the points; the next one where the colours are used up.
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -132,13 +134,17 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
         sort=names,
         title=None,
         scale=alt.Scale(domain=names, range=list(PALETTE)),
-        legend=alt.Legend(orient="bottom", columns=4, symbolType="circle"),
+        legend=alt.Legend(orient="bottom", columns=4),
+    )
+    shapes = [SHAPES[index // len(PALETTE) % len(SHAPES)] for index in range(len(names))]
+    shape = alt.Shape(
+        "setting:N", sort=names, title=None, scale=alt.Scale(domain=names, range=shapes)
     )
     panels = []
     for name, title in SCORES.items():
         base = alt.Chart(frame[frame["score"] == name], title=title, width=250, height=230)
         base = base.encode(x=x, y=y, color=colour)
-        panels.append(base.mark_line() + base.mark_point(filled=True, size=40))
+        panels.append(base.mark_line() + base.mark_point(filled=True, size=40).encode(shape=shape))
     with replacing(path) as temporary:
         alt.hconcat(*panels).configure(background="white").save(str(temporary))
 

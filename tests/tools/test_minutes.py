@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from monuseg.core.errors import PipelineError
 from monuseg.core.params import read_params
 from monuseg.core.paths import METRICS
 from monuseg.formats.files import write_json
+from stages.report.charts import PALETTE
 from tools import dvc, minutes
 
 OUTPUT = Path("widths.json")
@@ -107,6 +109,23 @@ def test_the_figure_has_a_line_a_setting_in_three_panels(asked: list[tuple[str, 
         assert f">{text}</text>" in figure
     lines = figure.count('aria-roledescription="line mark"')
     assert lines == 6
+
+
+def test_settings_beyond_the_colours_differ_by_shape(tmp_path: Path) -> None:
+    runs = [
+        {"setting": f"unet.width={width}", "epochs": 1, "minutes": float(width), "dice": 0.5,
+         "aji": 0.4, "pq": 0.3}
+        for width in range(1, len(PALETTE) + 2)
+    ]  # fmt: skip
+    minutes.draw(runs, tmp_path / "many.svg")
+    points = re.findall(
+        r'aria-label="[^"]*setting: ([^;"]+)[^"]*" role="[^"]*" '
+        r'aria-roledescription="point" transform="[^"]*" d="([^"]+)"[^>]*fill="([^"]+)"',
+        (tmp_path / "many.svg").read_text(),
+    )
+    assert len(points) == 3 * len(runs)
+    looks = {(shape, colour) for _, shape, colour in points}
+    assert len(looks) == len(runs)
 
 
 def test_the_same_command_again_goes_on(asked: list[tuple[str, ...]]) -> None:
