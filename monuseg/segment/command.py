@@ -30,12 +30,13 @@ from monuseg.segment.models import (
     views_for,
 )
 from monuseg.segment.options import REGION
-from monuseg.segment.outputs.writing import RECORD, formats_of
+from monuseg.segment.outputs.writing import RECORD, Written, formats_of
+from monuseg.segment.record import Copied, Looks, looked_before, written_before
 from monuseg.segment.region import DrawnRegions
 from monuseg.segment.resolution_check import size_remark
 from monuseg.segment.search import identity_of
-from monuseg.segment.slide import SQUARE, Choices, segment_slide
-from monuseg.segment.staging import Scratch, staged
+from monuseg.segment.slide import SQUARE, Choices, segment_slide, wanted_of
+from monuseg.segment.staging import Scratch, staged, version_of
 
 SUMMARY = "segment{}.csv"
 # Errors of one result, not of the disk or of the output folder.
@@ -175,17 +176,23 @@ def _segmented(
 ) -> Outcome:
     """Write the nuclei of one image, unless they cannot be found."""
     outcome = _row(one, output)
-    given = one.um_per_pixel if choices.um_per_pixel is None else choices.um_per_pixel
+    if choices.um_per_pixel is None:
+        choices = replace(choices, um_per_pixel=one.um_per_pixel)
     if choices.region is None and one.region is not None:
         choices = replace(choices, region=str(one.region))
     with ExitStack() as stack:
         try:
-            path = one.path
+            path, copied = one.path, None
             if one.url:
+                copied = _copied(one.url, choices)
+                before = _done_before(one.place, copied, named, network, choices)
+                if before is not None:
+                    outcome = _begun(outcome, before[0], network)
+                    return _ended(outcome, one, network, choices, *before)
                 path = stack.enter_context(staged(one.url, Scratch.of(output)))
             slide = open_slide(
                 path,
-                um_per_pixel=given,
+                um_per_pixel=choices.um_per_pixel,
                 crop_to_bounds=choices.crop_to_bounds,
                 scene=choices.scene,
             )
@@ -194,32 +201,25 @@ def _segmented(
         stack.enter_context(slide)
         quiet = not sys.stderr.isatty()
         bar = stack.enter_context(tqdm(desc=one_line(path.name), unit="block", disable=quiet))
-        um_per_pixel, remark = slide.um_per_pixel, slide.remark
-        if um_per_pixel is None:
-            um_per_pixel = network.um_per_pixel
-            assumed = f"no resolution stated, the model's {um_per_pixel:.3g} um per pixel assumed"
-            remark = "; ".join(filter(None, [remark, f"{assumed} (--um-per-pixel sets it)"]))
-        if remark:
-            tell(f"{one.shown}: {remark}")
-        outcome = replace(
-            outcome,
-            width=slide.width,
-            height=slide.height,
-            um_per_pixel=um_per_pixel,
-            source=slide.source,
-            remark=remark,
-        )
-        views = choices.views or views_for(slide.height * slide.width)
         bar.total = len(Blocks(slide.height, slide.width))
 
         def progress(done: int, nuclei: int) -> None:
             bar.set_postfix(nuclei=nuclei, refresh=False)
             bar.update(done - bar.n)
 
+        looks = Looks.of(slide)
+        outcome = _begun(outcome, looks, network)
         try:
             one.place.parent.mkdir(parents=True, exist_ok=True)
             written = segment_slide(
-                slide, um_per_pixel, named, network.with_views(views), choices, one.place, progress
+                slide,
+                _resolution(looks, network),
+                named,
+                network.with_views(_views(looks, choices)),
+                choices,
+                one.place,
+                progress,
+                copied=copied,
             )
         except PipelineError as error:
             return _failed(outcome, error)
@@ -227,12 +227,73 @@ def _segmented(
             if error.errno not in OF_ONE:
                 raise
             return _failed(outcome, error)
+    return _ended(outcome, one, network, choices, looks, written)
+
+
+def _copied(url: str, choices: Choices) -> Copied | None:
+    """What a file elsewhere is now, if its server tells versions."""
+    version = version_of(url)
+    if version is None:
+        return None
+    return Copied(version, choices.um_per_pixel, choices.crop_to_bounds, choices.scene)
+
+
+def _done_before(
+    place: Path, copied: Copied | None, named: ModelChoice, network: Network, choices: Choices
+) -> tuple[Looks, Written] | None:
+    """The results of a file elsewhere that stand already: it need not be copied again."""
+    looks = looked_before(place, copied) if copied else None
+    if copied is None or looks is None:
+        return None
+    network = network.with_views(_views(looks, choices))
+    wanted = wanted_of(looks.identity, _resolution(looks, network), named, network, choices)
+    written = written_before(place, wanted, copied.version)
+    return None if written is None else (looks, written)
+
+
+def _resolution(looks: Looks, network: Network) -> float:
+    """Micrometres per pixel; the model's for want of a statement."""
+    return network.um_per_pixel if looks.um_per_pixel is None else looks.um_per_pixel
+
+
+def _views(looks: Looks, choices: Choices) -> int:
+    return choices.views or views_for(looks.height * looks.width)
+
+
+def _begun(outcome: Outcome, looks: Looks, network: Network) -> Outcome:
+    """An image's row once it is read; what there is to know of it is said."""
+    um_per_pixel, remark = _resolution(looks, network), looks.remark
+    if looks.um_per_pixel is None:
+        assumed = f"no resolution stated, the model's {um_per_pixel:.3g} um per pixel assumed"
+        remark = "; ".join(filter(None, [remark, f"{assumed} (--um-per-pixel sets it)"]))
+    if remark:
+        tell(f"{outcome.image}: {remark}")
+    return replace(
+        outcome,
+        width=looks.width,
+        height=looks.height,
+        um_per_pixel=um_per_pixel,
+        source=looks.source,
+        remark=remark,
+    )
+
+
+def _ended(
+    outcome: Outcome,
+    one: Input,
+    network: Network,
+    choices: Choices,
+    looks: Looks,
+    written: Written,
+) -> Outcome:
+    """An image's row once its results are there; they are said."""
+    um_per_pixel, views = _resolution(looks, network), _views(looks, choices)
     remarks = list(written.remarks)
-    if slide.um_per_pixel is None:
+    if looks.um_per_pixel is None:
         remarks += filter(None, [size_remark(written.nuclei, written.median_area, um_per_pixel)])
     for said in remarks:
         tell(f"{one.shown}: {said}")
-    found = f"{written.nuclei} nuclei at {um_per_pixel:.3g} um per pixel ({outcome.source})"
+    found = f"{written.nuclei} nuclei at {um_per_pixel:.3g} um per pixel ({looks.source})"
     found = f"{found}, {views} view{'s' * (views > 1)}"
     if written.earlier:
         found = (
@@ -243,7 +304,7 @@ def _segmented(
     outcome = replace(
         outcome,
         nuclei=written.nuclei,
-        remark="; ".join(filter(None, [remark, *remarks])) or None,
+        remark="; ".join(filter(None, [outcome.remark, *remarks])) or None,
     )
     if written.damaged:
         damaged = (

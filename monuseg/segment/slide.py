@@ -13,7 +13,6 @@ import numpy as np
 
 from monuseg.core.errors import PipelineError
 from monuseg.core.locks import LockedError, exclusive
-from monuseg.formats.files import read_json, write_json
 from monuseg.formats.images import RGB
 from monuseg.formats.scale import scale_of
 from monuseg.inference.sliding_window import Region
@@ -24,7 +23,8 @@ from monuseg.readers.slides import DamagedRegionError, Slide, open_slide
 from monuseg.segment.blocks import Blocks, Finished, Progress, segment_blocks
 from monuseg.segment.models import ModelChoice, Network, describe
 from monuseg.segment.outputs.target import Target
-from monuseg.segment.outputs.writing import RECORD, SUFFIXES, Written, write_all
+from monuseg.segment.outputs.writing import Written, write_all
+from monuseg.segment.record import Copied, Looks, withdraw, write_record, written_before
 from monuseg.segment.region import DrawnRegions, Inside
 from monuseg.segment.search import SearchArea, identity_of, inside, search_area
 
@@ -39,6 +39,8 @@ WHITE = 255
 # Micrometres around a drawn region that are computed as well: its nuclei, and those that touch
 # them, are to be those of the whole slide. As many as a block sees around it.
 AROUND_REGION = 64.0
+# What decides on the files of results, and not on the nuclei in them.
+OF_FILES = ("formats", "simplify")
 
 
 @dataclass
@@ -122,6 +124,36 @@ class Choices:
     region: str | None = None
 
 
+def wanted_of(
+    identity: str, um_per_pixel: float, named: ModelChoice, network: Network, choices: Choices
+) -> dict[str, Any]:
+    """All that decides on the results of a slide, as JSON.
+
+    Args:
+        identity: of the slide.
+        um_per_pixel: its micrometres per pixel.
+        named: the model, by name.
+        network: the model, loaded.
+        choices: of the user.
+
+    Raises:
+        PipelineError: a file that the choices name cannot be read.
+    """
+    regions = _regions(choices)
+    return {
+        "slide": identity,
+        "um_per_pixel": um_per_pixel,
+        "version": version("monuseg"),
+        "weights": list(named.identity),
+        "network": describe(network),
+        "settings": asdict(named.settings),
+        "tissue": identity_of(choices.tissue),
+        "region": regions.identity if regions else None,
+        "formats": list(choices.formats) if choices.formats else None,
+        "simplify": choices.simplify,
+    }
+
+
 def segment_slide(
     slide: Slide,
     um_per_pixel: float,
@@ -130,6 +162,8 @@ def segment_slide(
     choices: Choices,
     place: Path,
     progress: Progress | None = None,
+    *,
+    copied: Copied | None = None,
 ) -> Written:
     """Find the nuclei of a slide and write them.
 
@@ -145,29 +179,21 @@ def segment_slide(
         choices: of the user.
         place: the results' path without suffix.
         progress: as `segment_blocks` takes it.
+        copied: of which file elsewhere the slide is a copy, or None.
 
     Raises:
         PipelineError: as the parts; or another run writes these results.
     """
-    regions = DrawnRegions.read(Path(choices.region), "region") if choices.region else None
-    identity = {
-        "slide": slide.identity,
-        "um_per_pixel": um_per_pixel,
-        "version": version("monuseg"),
-        "weights": list(named.identity),
-        "network": describe(network),
-        "settings": asdict(named.settings),
-        "tissue": identity_of(choices.tissue),
-        "region": regions.identity if regions else None,
-    }
-    formats = list(choices.formats) if choices.formats else None
-    wanted = {**identity, "formats": formats, "simplify": choices.simplify}
+    wanted = wanted_of(slide.identity, um_per_pixel, named, network, choices)
+    identity = {key: wanted[key] for key in wanted if key not in OF_FILES}
     # A slide's identity need not show what is mended in its middle.
     modified = slide.path.stat().st_mtime_ns
-    before = _written_before(place, wanted, modified)
+    before = written_before(place, wanted, modified)
     if before is not None:
-        before.earlier = True
+        if copied:  # perhaps by another name of the same pixels, which it is to be known by
+            write_record(place, wanted, before, modified, copied, Looks.of(slide))
         return before
+    regions = _regions(choices)
     scratch = unfinished(place)
     scale = scale_of(um_per_pixel, network.um_per_pixel)
     origin = _origin(slide, choices)
@@ -189,9 +215,9 @@ def segment_slide(
             pixels = Pixels(slide, scratch / DAMAGE)
             _find(pixels, tissue, searched, finished, network, named.settings, scale, progress)
             nuclei = Inside(finished, regions) if regions else finished
-            _withdraw(place, identity)
+            withdraw(place, identity)
             written = write_all(
-                nuclei, target, place, formats, pixels.read, area, simplify=choices.simplify
+                nuclei, target, place, choices.formats, pixels.read, area, simplify=choices.simplify
             )
             if not area.mask.any() and regions:
                 written.remarks.append("no tissue in the region; --tissue none searches all of it")
@@ -201,10 +227,7 @@ def segment_slide(
                     f"{origin[0]}, y {origin[1]} of these pixels"
                 )
             written.damaged = [list(region) for region in sorted(pixels.damaged)]
-            content = {"of": wanted, "written": written.record()}
-            write_json(
-                _record(place), content | ({"modified": modified} if written.damaged else {})
-            )
+            write_record(place, wanted, written, modified, copied, Looks.of(slide))
             shutil.rmtree(scratch)
     except LockedError as error:
         raise PipelineError(
@@ -212,6 +235,10 @@ def segment_slide(
             "--output"
         ) from error
     return written
+
+
+def _regions(choices: Choices) -> DrawnRegions | None:
+    return DrawnRegions.read(Path(choices.region), "region") if choices.region else None
 
 
 def _origin(slide: Slide, choices: Choices) -> tuple[int, int]:
@@ -290,37 +317,3 @@ def _normalisation(pixels: Pixels, area: SearchArea, kind: str) -> Callable[[RGB
 def unfinished(place: Path) -> Path:
     """The folder of a slide's finished blocks and lock, which is there until all are done."""
     return place.with_name(f".{place.name}.unfinished")
-
-
-def _record(place: Path) -> Path:
-    return place.with_name(place.name + RECORD)
-
-
-def _written_before(place: Path, wanted: dict[str, Any], modified: int) -> Written | None:
-    """What an earlier run wrote, if it is what is wanted and still there."""
-    try:
-        content = read_json(_record(place))
-        written = Written(**content["written"])
-        same = content["of"] == wanted
-        same &= not written.damaged or content["modified"] == modified
-    except (OSError, ValueError, TypeError, KeyError):  # none, or not as it is written
-        return None
-    there = all(place.with_name(place.name + suffix).is_file() for suffix in written.files)
-    return written if same and there else None
-
-
-def _withdraw(place: Path, identity: dict[str, Any]) -> None:
-    """Remove a record, and the files that it lists if they are of other nuclei.
-
-    So a run that is ended while it writes leaves nothing that is taken for whole, and no file of
-    one model lies beside one of another.
-    """
-    try:
-        content = read_json(_record(place))
-        other = any(content["of"].get(key) != value for key, value in identity.items())
-        listed = set(content["written"]["files"]) if other else set()
-    except (OSError, ValueError, TypeError, KeyError):
-        listed = set()
-    for suffix in listed & {*SUFFIXES}:
-        place.with_name(place.name + suffix).unlink(missing_ok=True)
-    _record(place).unlink(missing_ok=True)

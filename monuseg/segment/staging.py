@@ -93,6 +93,25 @@ def path_of(url: str) -> Path:
     return Path(f"{scheme}:", *[part for part in rest.split("/") if part not in ("", ".", "..")])
 
 
+def version_of(url: str) -> int | None:
+    """A number that changes with a file, without copying it: its copy's time of modification.
+
+    Args:
+        url: of the file; for `is_url`.
+
+    Returns:
+        None of `file://`, or if the server says nothing by which versions can be told.
+
+    Raises:
+        PipelineError: as `staged`, of a file that is not there or cannot be asked for.
+    """
+    if url.partition("://")[0].lower() in LOCAL:
+        return None
+    shown = without_secrets(url)
+    info = _info(*_opened(url, shown), shown)
+    return _version(info) if _told(info) else None
+
+
 @contextmanager
 def staged(url: str, scratch: Scratch) -> Iterator[Path]:
     """A local copy of a slide, deleted when the block ends; one that a killed run left, too.
@@ -275,10 +294,18 @@ def _explained(error: Exception, shown: str) -> PipelineError:
     return PipelineError(f"{shown}: cannot be fetched ({said}); run again, or copy the file here")
 
 
+def _told(info: Mapping[str, Any]) -> dict[str, str]:
+    """What a server says of a file's version."""
+    return {
+        key: str(value)
+        for key, value in info.items()
+        if _VERSION.search(key) and value not in (None, "")
+    }
+
+
 def _version(info: Mapping[str, Any]) -> int:
     """A number that changes with the file, as far as its server says; as nanoseconds, in 1970."""
-    told = {key: str(value) for key, value in info.items() if _VERSION.search(key)}
-    digest = hashlib.sha256(repr((info["size"], sorted(told.items()))).encode()).digest()
+    digest = hashlib.sha256(repr((info["size"], sorted(_told(info).items()))).encode()).digest()
     return int.from_bytes(digest[:6])
 
 

@@ -22,7 +22,7 @@ from monuseg.core.errors import PipelineError, explained
 from monuseg.core.locks import exclusive
 from monuseg.segment import staging
 from monuseg.segment.inputs import inputs_of
-from monuseg.segment.staging import Scratch, is_url, path_of, staged
+from monuseg.segment.staging import Scratch, is_url, path_of, staged, version_of
 from tests.monuseg.segment.networks import two_discs
 from tests.repository import REPOSITORY, environment_of
 from tests.web_server import Handler, Reply, Server, page, sends, serving, silence
@@ -142,10 +142,18 @@ def test_a_copys_time_tells_versions(memory: str, scratch: Scratch) -> None:
             return path.stat().st_mtime_ns
 
     first = time()
-    assert time() == first
+    assert time() == version_of(memory) == first
     with fsspec.open(memory, "wb") as file:
         file.write(CONTENT[::-1])
-    assert time() != first
+    assert time() == version_of(memory) != first
+
+
+def test_no_version_is_told(server: Server, tmp_path: Path) -> None:
+    server.replies["/slide.svs"] = [sends(CONTENT, etag="")]
+    assert version_of(f"{server.address}/slide.svs") is None
+    assert version_of(f"file://{tmp_path}/slide.svs") is None
+    with pytest.raises(PipelineError, match="no such file there"):
+        version_of(f"{server.address}/gone.svs")
 
 
 @pytest.mark.parametrize("key", ["ETag", "LastModified", "modificationTime", "modify", "mtime"])
