@@ -2,7 +2,9 @@
 
 import argparse
 import errno
+import hashlib
 import math
+import os
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
@@ -35,8 +37,8 @@ from monuseg.segment.record import Copied, Looks, looked_before, written_before
 from monuseg.segment.region import DrawnRegions
 from monuseg.segment.resolution_check import size_remark
 from monuseg.segment.search import identity_of
-from monuseg.segment.slide import SQUARE, Choices, segment_slide, wanted_of
-from monuseg.segment.staging import Scratch, staged, version_of
+from monuseg.segment.slide import SQUARE, Choices, drawn, segment_slide, wanted_of
+from monuseg.segment.staging import Scratch, path_of, staged, version_of
 
 SUMMARY = "segment{}.csv"
 # Errors of one result, not of the disk or of the output folder.
@@ -180,15 +182,19 @@ def _segmented(
         choices = replace(choices, um_per_pixel=one.um_per_pixel)
     if choices.region is None and one.region is not None:
         choices = replace(choices, region=str(one.region))
+    copied = before = None
+    try:
+        if one.url:
+            copied = _copied(one.url, choices)
+            before = _done_before(one.place, copied, named, network, choices)
+    except (PipelineError, OSError) as error:
+        return _failed(outcome, error)
+    if before is not None:
+        return _ended(_begun(outcome, before[0], network), one, network, choices, *before)
     with ExitStack() as stack:
         try:
-            path, copied = one.path, None
+            path = one.path
             if one.url:
-                copied = _copied(one.url, choices)
-                before = _done_before(one.place, copied, named, network, choices)
-                if before is not None:
-                    outcome = _begun(outcome, before[0], network)
-                    return _ended(outcome, one, network, choices, *before)
                 path = stack.enter_context(staged(one.url, Scratch.of(output)))
             slide = open_slide(
                 path,
@@ -235,7 +241,8 @@ def _copied(url: str, choices: Choices) -> Copied | None:
     version = version_of(url)
     if version is None:
         return None
-    return Copied(version, choices.um_per_pixel, choices.crop_to_bounds, choices.scene)
+    place = hashlib.sha256(os.fsencode(path_of(url))).hexdigest()
+    return Copied(place, version, choices.um_per_pixel, choices.crop_to_bounds, choices.scene)
 
 
 def _done_before(
@@ -246,7 +253,8 @@ def _done_before(
     if copied is None or looks is None:
         return None
     network = network.with_views(_views(looks, choices))
-    wanted = wanted_of(looks.identity, _resolution(looks, network), named, network, choices)
+    um_per_pixel = _resolution(looks, network)
+    wanted = wanted_of(looks.identity, um_per_pixel, named, network, choices, drawn(choices))
     written = written_before(place, wanted, copied.version)
     return None if written is None else (looks, written)
 

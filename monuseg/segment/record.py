@@ -5,12 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import TypeAdapter
+
 from monuseg.formats.files import read_json, write_json
 from monuseg.readers.slides import Slide
 from monuseg.segment.outputs.writing import RECORD, SUFFIXES, Written
 
 # A record that is not there, or not as it is written.
-_NONE = (OSError, ValueError, TypeError, KeyError)
+_NONE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,14 @@ class Copied:
     """A file elsewhere, and how its copy is opened: the same look the same.
 
     Attributes:
+        place: what tells files of one name apart, from `monuseg.segment.staging.path_of`.
         version: of the file, from `monuseg.segment.staging.version_of`.
         um_per_pixel: whatever it states, or None.
         crop_to_bounds: leave out its empty margin.
         scene: one of its scanned areas, or None.
     """
 
+    place: str
     version: int
     um_per_pixel: float | None
     crop_to_bounds: bool
@@ -78,13 +82,14 @@ def write_record(
         wanted: all that decides on them, as JSON.
         written: what they are.
         modified: the image file's time of modification, by which a damaged one may be mended.
-        copied: where the image was copied from, or None.
+        copied: where the image was copied from, or None. If that is not the version that came, it
+            is not kept: servers behind one name may differ.
         looks: of the image; kept of a copy.
     """
     content: dict[str, Any] = {"of": dict(wanted), "written": written.record()}
     if written.damaged:
         content["modified"] = modified
-    if copied:
+    if copied and copied.version == modified:
         content |= {"copied": asdict(copied), "looks": asdict(looks)}
     write_json(path_of(place), content)
 
@@ -102,9 +107,9 @@ def written_before(place: Path, wanted: Mapping[str, Any], modified: int) -> Wri
         written = Written(**content["written"])
         same = content["of"] == wanted
         same &= not written.damaged or content["modified"] == modified
+        there = all(place.with_name(place.name + suffix).is_file() for suffix in written.files)
     except _NONE:
         return None
-    there = all(place.with_name(place.name + suffix).is_file() for suffix in written.files)
     if not (same and there):
         return None
     written.earlier = True
@@ -120,9 +125,11 @@ def looked_before(place: Path, copied: Copied) -> Looks | None:
     """
     try:
         content = read_json(path_of(place))
-        return Looks(**content["looks"]) if Copied(**content["copied"]) == copied else None
+        same = Copied(**content["copied"]) == copied
+        looks = TypeAdapter(Looks).validate_python(content["looks"])
     except _NONE:
         return None
+    return looks if same else None
 
 
 def withdraw(place: Path, identity: Mapping[str, Any]) -> None:

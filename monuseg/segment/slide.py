@@ -124,8 +124,22 @@ class Choices:
     region: str | None = None
 
 
+def drawn(choices: Choices) -> DrawnRegions | None:
+    """The regions that were chosen.
+
+    Raises:
+        PipelineError: their file cannot be read.
+    """
+    return DrawnRegions.read(Path(choices.region), "region") if choices.region else None
+
+
 def wanted_of(
-    identity: str, um_per_pixel: float, named: ModelChoice, network: Network, choices: Choices
+    identity: str,
+    um_per_pixel: float,
+    named: ModelChoice,
+    network: Network,
+    choices: Choices,
+    regions: DrawnRegions | None,
 ) -> dict[str, Any]:
     """All that decides on the results of a slide, as JSON.
 
@@ -135,11 +149,11 @@ def wanted_of(
         named: the model, by name.
         network: the model, loaded.
         choices: of the user.
+        regions: from `drawn`.
 
     Raises:
-        PipelineError: a file that the choices name cannot be read.
+        PipelineError: the file for `tissue` cannot be read.
     """
-    regions = _regions(choices)
     return {
         "slide": identity,
         "um_per_pixel": um_per_pixel,
@@ -184,16 +198,14 @@ def segment_slide(
     Raises:
         PipelineError: as the parts; or another run writes these results.
     """
-    wanted = wanted_of(slide.identity, um_per_pixel, named, network, choices)
+    regions = drawn(choices)
+    wanted = wanted_of(slide.identity, um_per_pixel, named, network, choices, regions)
     identity = {key: wanted[key] for key in wanted if key not in OF_FILES}
     # A slide's identity need not show what is mended in its middle.
     modified = slide.path.stat().st_mtime_ns
     before = written_before(place, wanted, modified)
     if before is not None:
-        if copied:  # perhaps by another name of the same pixels, which it is to be known by
-            write_record(place, wanted, before, modified, copied, Looks.of(slide))
         return before
-    regions = _regions(choices)
     scratch = unfinished(place)
     scale = scale_of(um_per_pixel, network.um_per_pixel)
     origin = _origin(slide, choices)
@@ -235,10 +247,6 @@ def segment_slide(
             "--output"
         ) from error
     return written
-
-
-def _regions(choices: Choices) -> DrawnRegions | None:
-    return DrawnRegions.read(Path(choices.region), "region") if choices.region else None
 
 
 def _origin(slide: Slide, choices: Choices) -> tuple[int, int]:

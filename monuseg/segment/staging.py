@@ -100,16 +100,18 @@ def version_of(url: str) -> int | None:
         url: of the file; for `is_url`.
 
     Returns:
-        None of `file://`, or if the server says nothing by which versions can be told.
+        None of `file://`, if the server says nothing by which versions can be told, or of a web
+        address with a query: which file that is, only the server knows.
 
     Raises:
         PipelineError: as `staged`, of a file that is not there or cannot be asked for.
     """
-    if url.partition("://")[0].lower() in LOCAL:
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() in LOCAL or (scheme.lower() in WEB and "?" in rest):
         return None
-    shown = without_secrets(url)
-    info = _info(*_opened(url, shown), shown)
-    return _version(info) if _told(info) else None
+    _, _, info = _asked(url, without_secrets(url))
+    told = set(_told(info).values()) - {"", "None"}
+    return _version(info) if told else None
 
 
 @contextmanager
@@ -136,11 +138,7 @@ def staged(url: str, scratch: Scratch) -> Iterator[Path]:
         yield _local(rest)
         return
     shown = without_secrets(url)
-    files, path = _opened(url, shown)
-    name = _name_of(path_of(url))
-    if name.lower().endswith(OF_SEVERAL_FILES):
-        raise PipelineError(f"{shown}: {SEVERAL}")
-    info = _info(files, path, shown)
+    files, path, info = _asked(url, shown)
     size = int(info["size"])
     with _own_folder(scratch.folder) as folder:
         _require_space(size, scratch, shown)
@@ -153,7 +151,7 @@ def staged(url: str, scratch: Scratch) -> Iterator[Path]:
         os.utime(part, ns=(version, version))
         whole = folder / WHOLE
         whole.mkdir()
-        yield part.rename(whole / name)
+        yield part.rename(whole / _name_of(path_of(url)))
 
 
 def _local(rest: str) -> Path:
@@ -187,6 +185,14 @@ def _cut(text: str, size: int) -> str:
 
 
 # === What fsspec does ===
+
+
+def _asked(url: str, shown: str) -> tuple[Any, str, dict[str, Any]]:
+    """The file system of a URL, the path in it, and what is said of the file."""
+    files, path = _opened(url, shown)
+    if _name_of(path_of(url)).lower().endswith(OF_SEVERAL_FILES):
+        raise PipelineError(f"{shown}: {SEVERAL}")
+    return files, path, _info(files, path, shown)
 
 
 def _opened(url: str, shown: str) -> tuple[Any, str]:
@@ -233,6 +239,7 @@ def _opened(url: str, shown: str) -> tuple[Any, str]:
 
 def _info(files: Any, path: str, shown: str) -> dict[str, Any]:
     try:
+        files.invalidate_cache()  # a listing from before may be of another version
         info: dict[str, Any] = files.info(path)
     except Exception as error:  # each protocol has its own
         raise _explained(error, shown) from error
@@ -296,11 +303,7 @@ def _explained(error: Exception, shown: str) -> PipelineError:
 
 def _told(info: Mapping[str, Any]) -> dict[str, str]:
     """What a server says of a file's version."""
-    return {
-        key: str(value)
-        for key, value in info.items()
-        if _VERSION.search(key) and value not in (None, "")
-    }
+    return {key: str(value) for key, value in info.items() if _VERSION.search(key)}
 
 
 def _version(info: Mapping[str, Any]) -> int:

@@ -152,6 +152,7 @@ def test_no_version_is_told(server: Server, tmp_path: Path) -> None:
     server.replies["/slide.svs"] = [sends(CONTENT, etag="")]
     assert version_of(f"{server.address}/slide.svs") is None
     assert version_of(f"file://{tmp_path}/slide.svs") is None
+    assert version_of(f"{server.address}/not-asked.svs?id=1") is None
     with pytest.raises(PipelineError, match="no such file there"):
         version_of(f"{server.address}/gone.svs")
 
@@ -305,6 +306,8 @@ def test_a_size_must_be_stated(server: Server, scratch: Scratch) -> None:
 
 @pytest.mark.parametrize("name", ["a.mrxs", "a.VMS", "a.vmu", "a.dcm"])
 def test_slides_of_several_files(name: str, scratch: Scratch) -> None:
+    with pytest.raises(PipelineError, match="one of several files"):
+        version_of(f"memory://none/{name}")
     assert "one of several files of a slide; copy all" in refused(f"memory://f/{name}", scratch)
 
 
