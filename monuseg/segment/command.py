@@ -33,11 +33,11 @@ from monuseg.segment.models import (
 )
 from monuseg.segment.options import REGION
 from monuseg.segment.outputs.writing import RECORD, Written, formats_of
-from monuseg.segment.record import Copied, Looks, looked_before, written_before
+from monuseg.segment.record import RemoteFile, SlideInfo, info_before, written_before
 from monuseg.segment.region import DrawnRegions
 from monuseg.segment.resolution_check import size_remark
 from monuseg.segment.search import identity_of
-from monuseg.segment.slide import SQUARE, Choices, drawn, segment_slide, wanted_of
+from monuseg.segment.slide import SQUARE, Choices, drawn_regions, segment_slide, wanted_of
 from monuseg.segment.staging import Scratch, path_of, staged, version_of
 
 SUMMARY = "segment{}.csv"
@@ -182,15 +182,15 @@ def _segmented(
         choices = replace(choices, um_per_pixel=one.um_per_pixel)
     if choices.region is None and one.region is not None:
         choices = replace(choices, region=str(one.region))
-    copied = before = None
+    remote = before = None
     try:
         if one.url:
-            copied = _copied(one.url, choices)
-            before = _done_before(one.place, copied, named, network, choices)
+            remote = _remote(one.url, choices)
+            before = _done_before(one.place, remote, named, network, choices) if remote else None
     except (PipelineError, OSError) as error:
         return _failed(outcome, error)
     if before is not None:
-        return _ended(_begun(outcome, before[0], network), one, network, choices, *before)
+        return _reported(_described(outcome, before[0], network), one, network, choices, *before)
     with ExitStack() as stack:
         try:
             path = one.path
@@ -213,19 +213,19 @@ def _segmented(
             bar.set_postfix(nuclei=nuclei, refresh=False)
             bar.update(done - bar.n)
 
-        looks = Looks.of(slide)
-        outcome = _begun(outcome, looks, network)
+        info = SlideInfo.of(slide)
+        outcome = _described(outcome, info, network)
         try:
             one.place.parent.mkdir(parents=True, exist_ok=True)
             written = segment_slide(
                 slide,
-                _resolution(looks, network),
+                _resolution(info, network),
                 named,
-                network.with_views(_views(looks, choices)),
+                network.with_views(_views(info, choices)),
                 choices,
                 one.place,
                 progress,
-                copied=copied,
+                remote=remote,
             )
         except PipelineError as error:
             return _failed(outcome, error)
@@ -233,75 +233,77 @@ def _segmented(
             if error.errno not in OF_ONE:
                 raise
             return _failed(outcome, error)
-    return _ended(outcome, one, network, choices, looks, written)
+    return _reported(outcome, one, network, choices, info, written)
 
 
-def _copied(url: str, choices: Choices) -> Copied | None:
+def _remote(url: str, choices: Choices) -> RemoteFile | None:
     """What a file elsewhere is now, if its server tells versions."""
     version = version_of(url)
     if version is None:
         return None
-    place = hashlib.sha256(os.fsencode(path_of(url))).hexdigest()
-    return Copied(place, version, choices.um_per_pixel, choices.crop_to_bounds, choices.scene)
+    url_hash = hashlib.sha256(os.fsencode(path_of(url))).hexdigest()
+    return RemoteFile(
+        url_hash, version, choices.um_per_pixel, choices.crop_to_bounds, choices.scene
+    )
 
 
 def _done_before(
-    place: Path, copied: Copied | None, named: ModelChoice, network: Network, choices: Choices
-) -> tuple[Looks, Written] | None:
+    place: Path, remote: RemoteFile, named: ModelChoice, network: Network, choices: Choices
+) -> tuple[SlideInfo, Written] | None:
     """The results of a file elsewhere that stand already: it need not be copied again."""
-    looks = looked_before(place, copied) if copied else None
-    if copied is None or looks is None:
+    info = info_before(place, remote)
+    if info is None:
         return None
-    network = network.with_views(_views(looks, choices))
-    um_per_pixel = _resolution(looks, network)
-    wanted = wanted_of(looks.identity, um_per_pixel, named, network, choices, drawn(choices))
-    written = written_before(place, wanted, copied.version)
-    return None if written is None else (looks, written)
+    network = network.with_views(_views(info, choices))
+    um_per_pixel = _resolution(info, network)
+    wanted = wanted_of(info.identity, um_per_pixel, named, network, choices, drawn_regions(choices))
+    written = written_before(place, wanted, remote.version)
+    return None if written is None else (info, written)
 
 
-def _resolution(looks: Looks, network: Network) -> float:
+def _resolution(info: SlideInfo, network: Network) -> float:
     """Micrometres per pixel; the model's for want of a statement."""
-    return network.um_per_pixel if looks.um_per_pixel is None else looks.um_per_pixel
+    return network.um_per_pixel if info.um_per_pixel is None else info.um_per_pixel
 
 
-def _views(looks: Looks, choices: Choices) -> int:
-    return choices.views or views_for(looks.height * looks.width)
+def _views(info: SlideInfo, choices: Choices) -> int:
+    return choices.views or views_for(info.height * info.width)
 
 
-def _begun(outcome: Outcome, looks: Looks, network: Network) -> Outcome:
+def _described(outcome: Outcome, info: SlideInfo, network: Network) -> Outcome:
     """An image's row once it is read; what there is to know of it is said."""
-    um_per_pixel, remark = _resolution(looks, network), looks.remark
-    if looks.um_per_pixel is None:
+    um_per_pixel, remark = _resolution(info, network), info.remark
+    if info.um_per_pixel is None:
         assumed = f"no resolution stated, the model's {um_per_pixel:.3g} um per pixel assumed"
         remark = "; ".join(filter(None, [remark, f"{assumed} (--um-per-pixel sets it)"]))
     if remark:
         tell(f"{outcome.image}: {remark}")
     return replace(
         outcome,
-        width=looks.width,
-        height=looks.height,
+        width=info.width,
+        height=info.height,
         um_per_pixel=um_per_pixel,
-        source=looks.source,
+        source=info.source,
         remark=remark,
     )
 
 
-def _ended(
+def _reported(
     outcome: Outcome,
     one: Input,
     network: Network,
     choices: Choices,
-    looks: Looks,
+    info: SlideInfo,
     written: Written,
 ) -> Outcome:
     """An image's row once its results are there; they are said."""
-    um_per_pixel, views = _resolution(looks, network), _views(looks, choices)
+    um_per_pixel, views = _resolution(info, network), _views(info, choices)
     remarks = list(written.remarks)
-    if looks.um_per_pixel is None:
+    if info.um_per_pixel is None:
         remarks += filter(None, [size_remark(written.nuclei, written.median_area, um_per_pixel)])
     for said in remarks:
         tell(f"{one.shown}: {said}")
-    found = f"{written.nuclei} nuclei at {um_per_pixel:.3g} um per pixel ({looks.source})"
+    found = f"{written.nuclei} nuclei at {um_per_pixel:.3g} um per pixel ({info.source})"
     found = f"{found}, {views} view{'s' * (views > 1)}"
     if written.earlier:
         found = (

@@ -16,7 +16,7 @@ _NONE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True)
-class Looks:
+class SlideInfo:
     """What there is to know of an opened slide without its pixels; see `Slide`.
 
     Attributes:
@@ -49,18 +49,18 @@ class Looks:
 
 
 @dataclass(frozen=True)
-class Copied:
+class RemoteFile:
     """A file elsewhere, and how its copy is opened: the same look the same.
 
     Attributes:
-        place: what tells files of one name apart, from `monuseg.segment.staging.path_of`.
+        url_hash: SHA-256 of the URL without login and query.
         version: of the file, from `monuseg.segment.staging.version_of`.
         um_per_pixel: whatever it states, or None.
         crop_to_bounds: leave out its empty margin.
         scene: one of its scanned areas, or None.
     """
 
-    place: str
+    url_hash: str
     version: int
     um_per_pixel: float | None
     crop_to_bounds: bool
@@ -72,8 +72,8 @@ def write_record(
     wanted: Mapping[str, Any],
     written: Written,
     modified: int,
-    copied: Copied | None,
-    looks: Looks,
+    remote: RemoteFile | None,
+    info: SlideInfo,
 ) -> None:
     """Say of what the results beside it are.
 
@@ -82,16 +82,16 @@ def write_record(
         wanted: all that decides on them, as JSON.
         written: what they are.
         modified: the image file's time of modification, by which a damaged one may be mended.
-        copied: where the image was copied from, or None. If that is not the version that came, it
+        remote: where the image was copied from, or None. If that is not the version that came, it
             is not kept: servers behind one name may differ.
-        looks: of the image; kept of a copy.
+        info: of the image; kept of a copy.
     """
     content: dict[str, Any] = {"of": dict(wanted), "written": written.record()}
     if written.damaged:
         content["modified"] = modified
-    if copied and copied.version == modified:
-        content |= {"copied": asdict(copied), "looks": asdict(looks)}
-    write_json(path_of(place), content)
+    if remote and remote.version == modified:
+        content |= {"remote": asdict(remote), "info": asdict(info)}
+    write_json(_path(place), content)
 
 
 def written_before(place: Path, wanted: Mapping[str, Any], modified: int) -> Written | None:
@@ -103,7 +103,7 @@ def written_before(place: Path, wanted: Mapping[str, Any], modified: int) -> Wri
         modified: now.
     """
     try:
-        content = read_json(path_of(place))
+        content = read_json(_path(place))
         written = Written(**content["written"])
         same = content["of"] == wanted
         same &= not written.damaged or content["modified"] == modified
@@ -116,20 +116,20 @@ def written_before(place: Path, wanted: Mapping[str, Any], modified: int) -> Wri
     return written
 
 
-def looked_before(place: Path, copied: Copied) -> Looks | None:
+def info_before(place: Path, remote: RemoteFile) -> SlideInfo | None:
     """How a file elsewhere looked, if the results there are of the same version, opened the same.
 
     Args:
         place: as `write_record` takes it.
-        copied: the file as it is now, and how it would be opened.
+        remote: the file as it is now, and how it would be opened.
     """
     try:
-        content = read_json(path_of(place))
-        same = Copied(**content["copied"]) == copied
-        looks = TypeAdapter(Looks).validate_python(content["looks"])
+        content = read_json(_path(place))
+        same = RemoteFile(**content["remote"]) == remote
+        info = TypeAdapter(SlideInfo).validate_python(content["info"])
     except _NONE:
         return None
-    return looks if same else None
+    return info if same else None
 
 
 def withdraw(place: Path, identity: Mapping[str, Any]) -> None:
@@ -143,16 +143,16 @@ def withdraw(place: Path, identity: Mapping[str, Any]) -> None:
         identity: what decides on nuclei, of what `wanted` holds.
     """
     try:
-        content = read_json(path_of(place))
+        content = read_json(_path(place))
         other = any(content["of"].get(key) != value for key, value in identity.items())
         listed = set(content["written"]["files"]) if other else set()
     except _NONE:
         listed = set()
     for suffix in listed & {*SUFFIXES}:
         place.with_name(place.name + suffix).unlink(missing_ok=True)
-    path_of(place).unlink(missing_ok=True)
+    _path(place).unlink(missing_ok=True)
 
 
-def path_of(place: Path) -> Path:
+def _path(place: Path) -> Path:
     """The record's path."""
     return place.with_name(place.name + RECORD)

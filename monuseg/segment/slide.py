@@ -24,7 +24,7 @@ from monuseg.segment.blocks import Blocks, Finished, Progress, segment_blocks
 from monuseg.segment.models import ModelChoice, Network, describe
 from monuseg.segment.outputs.target import Target
 from monuseg.segment.outputs.writing import Written, write_all
-from monuseg.segment.record import Copied, Looks, withdraw, write_record, written_before
+from monuseg.segment.record import RemoteFile, SlideInfo, withdraw, write_record, written_before
 from monuseg.segment.region import DrawnRegions, Inside
 from monuseg.segment.search import SearchArea, identity_of, inside, search_area
 
@@ -124,7 +124,7 @@ class Choices:
     region: str | None = None
 
 
-def drawn(choices: Choices) -> DrawnRegions | None:
+def drawn_regions(choices: Choices) -> DrawnRegions | None:
     """The regions that were chosen.
 
     Raises:
@@ -149,7 +149,7 @@ def wanted_of(
         named: the model, by name.
         network: the model, loaded.
         choices: of the user.
-        regions: from `drawn`.
+        regions: from `drawn_regions`.
 
     Raises:
         PipelineError: the file for `tissue` cannot be read.
@@ -177,7 +177,7 @@ def segment_slide(
     place: Path,
     progress: Progress | None = None,
     *,
-    copied: Copied | None = None,
+    remote: RemoteFile | None = None,
 ) -> Written:
     """Find the nuclei of a slide and write them.
 
@@ -193,12 +193,12 @@ def segment_slide(
         choices: of the user.
         place: the results' path without suffix.
         progress: as `segment_blocks` takes it.
-        copied: of which file elsewhere the slide is a copy, or None.
+        remote: of which file elsewhere the slide is a copy, or None.
 
     Raises:
         PipelineError: as the parts; or another run writes these results.
     """
-    regions = drawn(choices)
+    regions = drawn_regions(choices)
     wanted = wanted_of(slide.identity, um_per_pixel, named, network, choices, regions)
     identity = {key: wanted[key] for key in wanted if key not in OF_FILES}
     # A slide's identity need not show what is mended in its middle.
@@ -239,7 +239,7 @@ def segment_slide(
                     f"{origin[0]}, y {origin[1]} of these pixels"
                 )
             written.damaged = [list(region) for region in sorted(pixels.damaged)]
-            write_record(place, wanted, written, modified, copied, Looks.of(slide))
+            write_record(place, wanted, written, modified, remote, SlideInfo.of(slide))
             shutil.rmtree(scratch)
     except LockedError as error:
         raise PipelineError(

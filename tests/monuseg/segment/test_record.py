@@ -18,6 +18,7 @@ from monuseg.segment import command
 from monuseg.segment.command import segment_all
 from monuseg.segment.inputs import inputs_of
 from monuseg.segment.models import ModelChoice
+from monuseg.segment.region import DrawnRegions
 from monuseg.segment.slide import Choices
 from monuseg.segment.staging import Scratch, staged
 from tests.monuseg.segment.networks import NAMED, contents, darkness, network, two_discs
@@ -147,6 +148,53 @@ def test_what_changed_is_copied_and_done_again(what: str, call: Calls) -> None:
     assert len(call.copies) == 3
     pd.testing.assert_frame_equal(call(forward=refused, **changed), again)  # type: ignore[arg-type]
     assert len(call.copies) == 3
+
+
+@pytest.mark.parametrize(
+    "record", ["[]", "5", "null", '{"of": [], "written": {"nuclei": 1}}',
+               '{"of": {}, "written": {"nuclei": 1, "files": 5}}',
+               '{"of": {}, "written": {"nuclei": 1, "files": [[]]}}', '{"remote": [], "info": 5}'],
+)  # fmt: skip
+def test_a_record_of_any_shape_is_replaced(record: str, call: Calls) -> None:
+    first = call()
+    before = contents(call.folder)
+    (call.folder / "out/a.nuclei.json").write_text(record)
+    pd.testing.assert_frame_equal(call(), first)
+    assert contents(call.folder) == before
+
+
+def test_a_listing_from_before_hides_no_change(
+    call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As file systems keep them that answer from listings."""
+    memory = type(fsspec.filesystem("memory"))
+    listed: dict[str, dict[str, object]] = {}
+    look = memory.info
+
+    def info(self: object, path: str, **_: object) -> dict[str, object]:
+        return listed.setdefault(path, look(self, path))
+
+    monkeypatch.setattr(memory, "info", info)
+    monkeypatch.setattr(memory, "invalidate_cache", lambda *_: listed.clear())
+    assert call().nuclei.tolist() == [2]
+    fewer(call)
+    assert call().nuclei.tolist() == [1]
+
+
+def test_drawn_regions_are_read_once(call: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a file that changes meanwhile is not what the record says."""
+    region = call.folder / "r.geojson"
+    region.write_text('{"type": "Polygon", "coordinates": [[[0,0],[50,0],[50,90],[0,90],[0,0]]]}')
+    read: list[Path] = []
+    whole = DrawnRegions.read
+
+    def counted(path: Path, what: str) -> DrawnRegions:
+        read.append(path)
+        return whole(path, what)
+
+    monkeypatch.setattr(DrawnRegions, "read", counted)
+    assert call(replace(ALL, region=str(region))).nuclei.tolist() == [1]
+    assert read == [region]
 
 
 def test_where_the_record_cannot_be_read_the_file_is_copied(call: Calls) -> None:
