@@ -10,22 +10,21 @@ command goes on; with another block `evaluate` it chooses anew on the folds that
 """
 
 import argparse
+import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import replacing, replacing_folder
-from monuseg.core.parallel import parallel_map
+from monuseg.core.files import replacing_folder
+from monuseg.core.parallel import begin_as_worker, parallel_map
 from monuseg.core.params import read_params
-from monuseg.core.paths import PARAMS
-from monuseg.core.supervision import uninterrupted
 from monuseg.formats.files import read_json, write_json
 from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, read_records
 from monuseg.formats.paths import MASKS, MODELS, SPLITS
@@ -37,7 +36,7 @@ from stages.evaluate.images import Row, score_image
 from stages.evaluate.params import EvaluateParams
 from stages.predict.images import predict
 from tools import dvc
-from tools.preset import apply, parsed
+from tools.preset import apply, params_put_back, parsed
 
 SETTING, SETTINGS, TABLE = "cross-validation.json", "settings.json", "per_image.csv"
 PREDICTED = "predictions"
@@ -54,9 +53,8 @@ def main(arguments: argparse.Namespace) -> None:
     model, output = arguments.model, arguments.output
     if model not in (names := ModelsParams.load().names):
         raise PipelineError(f"{model} is no model of params.yaml; there are {', '.join(names)}")
-    before = PARAMS.read_bytes()
     changes = parsed(arguments.set)
-    try:
+    with params_put_back():
         # More folds than patients are reported before the first has trained, if ids are known.
         last = arguments.folds - 1
         for fold in (last, 0):
@@ -82,9 +80,6 @@ def main(arguments: argparse.Namespace) -> None:
         # Where all folds stood, data/ may be of other parameters.
         dvc.reproduce("tile")
         _choose(model, output, EvaluateParams.load())
-    finally:
-        with uninterrupted(), replacing(PARAMS) as temporary:
-            temporary.write_bytes(before)
 
 
 def _folds(fold: int, folds: int) -> list[tuple[str, Any]]:
@@ -128,8 +123,19 @@ def _keep(model: str, output: Path, fold: int) -> None:
 
 def predict_apart(model: str, records: Sequence[SplitRecord], folder: Path) -> None:
     """`predict` in a process of its own: one process configures Keras, and loads a model, once."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        pool.submit(predict, model, records, folder).result()
+    with ProcessPoolExecutor(
+        1,
+        mp_context=get_context("spawn"),
+        initializer=begin_as_worker,
+        initargs=(os.getpid(),),
+    ) as pool:
+        try:
+            pool.submit(predict, model, records, folder).result()
+        except BaseException:
+            # The pool waits for it; after an interruption there is no time for that.
+            for child in active_children():
+                child.kill()
+            raise
 
 
 def _choose(model: str, output: Path, params: EvaluateParams) -> None:

@@ -23,7 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Change params.yaml and print how.
 
     Raises:
-        PipelineError: a row was not evaluated, or nothing was chosen for it on validation images.
+        PipelineError: a row was not evaluated, or its settings were chosen on images that train.
     """
     rows = row_names(ModelsParams.load().names)
     changes = [
@@ -43,12 +43,12 @@ def chosen(row: str, folder: Path) -> dict[str, Any]:
         folder: of the predictions, with ROW.json of each row.
 
     Raises:
-        PipelineError: it was not evaluated, or nothing was chosen for it on validation images.
+        PipelineError: it was not evaluated, or its settings were chosen on images that train.
     """
     settings, chosen_on = read_chosen(folder, row)
-    if "validation" not in chosen_on.values():
+    if "train" in chosen_on.values():
         raise PipelineError(
-            f"{folder / row}.json: nothing in it was chosen on validation images; hold some out "
+            f"{folder / row}.json: chosen on images that train; hold some out "
             "(tile.validation.method), and run `dvc repro`"
         )
     return asdict(settings)

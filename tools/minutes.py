@@ -20,19 +20,20 @@ import pandas as pd
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import replacing, write_text
+from monuseg.core.files import replacing
 from monuseg.core.params import read_params
-from monuseg.core.paths import METRICS, PARAMS
+from monuseg.core.paths import METRICS
 from monuseg.core.settings import Settings
 from monuseg.formats.files import read_json, write_json
 from monuseg.formats.manifest import VALIDATION
 from monuseg.formats.rows import ModelsParams
 from stages.report.charts import PALETTE
 from tools import dvc
-from tools.preset import apply, parsed
+from tools.preset import apply, params_put_back, parsed
 from tools.resumed import runs_before
 
 SCORES = {"dice": "Dice", "aji": "AJI", "pq": "PQ"}
+KEYS = ("setting", "epochs", "minutes")  # of a run, besides
 # Of the points; the next one where the colours are used up.
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 
@@ -46,31 +47,29 @@ def main(arguments: argparse.Namespace) -> None:
             holds those before. params.yaml is as it was.
     """
     models = {setting: model_of(setting) for setting in arguments.settings}
-    before = PARAMS.read_text(encoding="utf-8")
     common = {"set": arguments.set, "params": read_params()}
     runs = runs_before(arguments.output, common, list)
+    if not all(isinstance(one, dict) and one.keys() >= {*KEYS, *SCORES} for one in runs):
+        raise PipelineError(f"{arguments.output}: damaged; give another --output, or move it away")
     wanted = list(product(arguments.settings, arguments.epochs))
     changes = {
         (setting, epochs): parsed([*arguments.set, setting, f"train.epochs={epochs}"])
         for setting, epochs in wanted
     }
-    try:
-        # A mistake in the last one is reported before the first has trained.
-        for change in changes.values():
-            write_text(PARAMS, before)
+    # A mistake in the last one is reported before the first has trained.
+    for change in changes.values():
+        with params_put_back():
             apply(change)
-        for setting, epochs in wanted:
-            if any((one["setting"], one["epochs"]) == (setting, epochs) for one in runs):
-                print(f"{setting}, {epochs} epochs: stands in {arguments.output}")
-                continue
-            write_text(PARAMS, before)
+    for setting, epochs in wanted:
+        if any((one["setting"], one["epochs"]) == (setting, epochs) for one in runs):
+            print(f"{setting}, {epochs} epochs: stands in {arguments.output}")
+            continue
+        with params_put_back():  # of one setting nothing is left in the next
             apply(changes[setting, epochs])
             print(f"{setting}, {epochs} epochs", flush=True)
             runs.append({"setting": setting, "epochs": epochs, **trained(models[setting])})
             write_json(arguments.output, {**common, "runs": runs})
             draw(runs, arguments.output.with_suffix(".svg"))
-    finally:
-        write_text(PARAMS, before)
     draw(runs, arguments.output.with_suffix(".svg"))  # again: it may have been removed
     table = pd.DataFrame(runs).round({"minutes": 1, **dict.fromkeys(SCORES, 3)})
     print(table.to_string(index=False))
@@ -92,11 +91,12 @@ def model_of(setting: str) -> str:
     return model
 
 
-def trained(model: str) -> dict[str, float]:
+def trained(model: str) -> dict[str, float | None]:
     """Train a model from nothing, and score it.
 
     Returns:
-        Minutes of the stage `train`, start included, and `SCORES` of the validation images.
+        Minutes of the stage `train`, start included, and `SCORES` of the validation images, None
+        where one is undefined.
 
     Raises:
         PipelineError: a stage failed, or there are no validation images.
@@ -117,14 +117,12 @@ def trained(model: str) -> dict[str, float]:
             "no validation image was scored; hold some out by tile.validation in params.yaml, and "
             "name validation in evaluate.splits"
         )
-    return {"minutes": minutes, **{name: scores[name] for name in SCORES}}
+    return {"minutes": minutes, **{name: scores.get(name) for name in SCORES}}
 
 
 def draw(runs: list[dict[str, Any]], path: Path) -> None:
     """Draw the scores against the minutes, a line a setting."""
-    frame = pd.DataFrame(runs).melt(
-        ["setting", "epochs", "minutes"], list(SCORES), "score", "value"
-    )
+    frame = pd.DataFrame(runs).melt(list(KEYS), list(SCORES), "score", "value")
     names = list(dict.fromkeys(run["setting"] for run in runs))
     x = alt.X("minutes:Q", title="minutes of training", scale=alt.Scale(type="log", nice=False))
     # With one run, or equal ones, a label of one digit would be wrong.

@@ -7,7 +7,9 @@ params.yaml, then each value, as `unet.width=32`; NAME `default` applies no pres
 import argparse
 import io
 import json
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
 from monuseg.core.params import parse_yaml, read_params, shown
 from monuseg.core.paths import PARAMS
+from monuseg.core.supervision import uninterrupted
 from tools.check import check_params
 
 PRESETS = Path(__file__).resolve().parent / "presets"
@@ -60,11 +63,24 @@ def apply(changes: list[tuple[str, Any]]) -> list[str]:
     text, applied = changed(PARAMS.read_text(encoding="utf-8-sig"), changes)
     with replacing(PARAMS) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+        shutil.copymode(PARAMS, temporary)
         try:
             check_params(temporary)
         except PipelineError as error:
             raise PipelineError(str(error).replace(str(temporary), str(PARAMS))) from error
     return applied
+
+
+@contextmanager
+def params_put_back() -> Iterator[None]:
+    """Let params.yaml be as it was, to the byte, when the block ends, however it ends."""
+    before, mode = PARAMS.read_bytes(), PARAMS.stat().st_mode
+    try:
+        yield
+    finally:
+        with uninterrupted(), replacing(PARAMS) as temporary:
+            temporary.write_bytes(before)
+            temporary.chmod(mode)
 
 
 def changed(text: str, changes: list[tuple[str, Any]]) -> tuple[str, list[str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import replacing_folder, sha256_of
+from monuseg.core.files import replacing_all, sha256_of
 from monuseg.core.params import read_params, validated
 from monuseg.core.paths import METRICS
 from monuseg.formats import paths
@@ -45,10 +45,15 @@ def main(arguments: argparse.Namespace) -> None:
         "rows": {row.key: kept_scores(row) for row in rows},
     }
     kept: ReferenceRun = validated(ReferenceRun, content, where=f"reference {arguments.name}")
-    with replacing_folder(paths.REFERENCE / paths.PER_IMAGE.name / kept.name) as folder:
+    places = (
+        paths.REFERENCE / paths.PER_IMAGE.name / kept.name,
+        paths.REFERENCE / f"{kept.name}.json",
+    )
+    with replacing_all(*places) as [folder, file]:
+        folder.mkdir()
         for row in rows:
             (folder / f"{row.key}.csv").write_bytes(table(row.key))
-    write_json(paths.REFERENCE / f"{kept.name}.json", kept.model_dump(mode="json"))
+        write_json(file, kept.model_dump(mode="json"))
 
 
 def table(row: str) -> bytes:
@@ -77,12 +82,19 @@ def archives(folder: Path) -> list[dict[str, str]]:
 
 
 def versions(models: list[str], folder: Path) -> dict[str, dict[str, str]]:
-    """The versions that the card of each model at hand names."""
+    """The versions that the card of each model at hand names.
+
+    Raises:
+        PipelineError: one names none.
+    """
     found: dict[str, dict[str, str]] = {}
     for model in models:
         path = folder / f"{model}.json"
         if path.is_file():
-            found[model] = read_json(path)["versions"]
+            card = read_json(path)
+            if not isinstance(card, dict) or "versions" not in card:
+                raise PipelineError(f"{path}: no model's card; run `dvc repro -f train@{model}`")
+            found[model] = card["versions"]
     return found
 
 

@@ -22,12 +22,12 @@ from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import write_text
 from monuseg.core.params import read_params
-from monuseg.core.paths import METRICS, PARAMS
+from monuseg.core.paths import METRICS
 from monuseg.formats.files import read_json, write_json
 from monuseg.formats.paths import PER_IMAGE
 from monuseg.formats.rows import ModelsParams
 from tools import dvc
-from tools.preset import apply, parsed
+from tools.preset import apply, params_put_back, parsed
 from tools.resumed import runs_before
 
 
@@ -42,35 +42,34 @@ def main(arguments: argparse.Namespace) -> None:
             params.yaml is as it was.
     """
     rows = arguments.rows or ModelsParams.load().names
-    before = PARAMS.read_text(encoding="utf-8")
     setting = {"key": arguments.key, "set": arguments.set, "rows": rows, "params": read_params()}
     runs = runs_before(arguments.output, setting, dict)
-    if any("per_image" not in one for one in runs.values()):
+    if not all(_is_whole(one, rows) for one in runs.values()):
         raise PipelineError(
-            f"{arguments.output}: of an earlier version, without single images; give another "
-            "--output, or move it away"
+            f"{arguments.output}: damaged, or of an earlier version, without single images; give "
+            "another --output, or move it away"
         )
     changes = {
         value: parsed([*arguments.set, f"{arguments.key}={value}"]) for value in arguments.values
     }
     try:
-        # A mistake in the last value is reported before the first has trained.
-        for change in changes.values():
-            apply(change)
-        for value, change in changes.items():
-            if value in runs:
-                print(f"{arguments.key}={value}: stands in {arguments.output}")
-                continue
-            apply(change)
-            print(f"{arguments.key}={value}", flush=True)
-            dvc.reproduce(*(f"evaluate@{row}" for row in rows))
-            tables = {row: (PER_IMAGE / f"{row}.csv").read_text("utf-8") for row in rows}
-            scores = {row: read_json(METRICS / f"{row}.json") for row in rows}
-            runs[value] = {**scores, "per_image": tables}
-            spreads = {row: spread([one[row] for one in runs.values()]) for row in rows}
-            write_json(arguments.output, {**setting, "runs": runs, "spread": spreads})
+        with params_put_back():
+            # A mistake in the last value is reported before the first has trained.
+            for change in changes.values():
+                apply(change)
+            for value, change in changes.items():
+                if value in runs:
+                    print(f"{arguments.key}={value}: stands in {arguments.output}")
+                    continue
+                apply(change)
+                print(f"{arguments.key}={value}", flush=True)
+                dvc.reproduce(*(f"evaluate@{row}" for row in rows))
+                tables = {row: (PER_IMAGE / f"{row}.csv").read_text("utf-8") for row in rows}
+                scores = {row: read_json(METRICS / f"{row}.json") for row in rows}
+                runs[value] = {**scores, "per_image": tables}
+                spreads = {row: spread([one[row] for one in runs.values()]) for row in rows}
+                write_json(arguments.output, {**setting, "runs": runs, "spread": spreads})
     finally:
-        write_text(PARAMS, before)
         for row in rows if runs else ():
             table = averaged([one["per_image"][row] for one in runs.values()])
             write_text(arguments.output.with_suffix(f".{row}.csv"), table)
@@ -79,6 +78,12 @@ def main(arguments: argparse.Namespace) -> None:
             deviation = "" if found["std"] is None else f" ± {found['std']:.3f}"
             extremes = f"{found['min']:.3f} to {found['max']:.3f}"
             print(f"{row}, {key}: {found['mean']:.3f}{deviation} ({extremes})")
+
+
+def _is_whole(run: Any, rows: list[str]) -> bool:
+    """Whether a run holds the scores of all rows, and those of their images."""
+    tables = run.get("per_image") if isinstance(run, dict) else None
+    return isinstance(tables, dict) and all(row in run and row in tables for row in rows)
 
 
 def averaged(tables: list[str]) -> str:

@@ -122,7 +122,7 @@ def _on_processes(
     _keep_quiet_of_the_pool()
     with parallel_config(
         backend="loky",
-        initializer=_begin_as_worker,
+        initializer=begin_as_worker,
         initargs=(os.getpid(),),
         inner_max_num_threads=cpu_count(),
     ):
@@ -174,7 +174,7 @@ def _signals_kept_from_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_as_worker(parent: int) -> None:
+def begin_as_worker(parent: int) -> None:
     """Leave Ctrl-C to the parent, and end with it, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -22,7 +22,7 @@ from monuseg.readers.resolution import require_plausible
 from monuseg.readers.slides import open_slide
 from monuseg.segment.blocks import Blocks
 from monuseg.segment.distribution import on_workers
-from monuseg.segment.inputs import Input, inputs_of, shard_of_array, share
+from monuseg.segment.inputs import Input, inputs_of, refuse_to_replace, shard_of_array, share
 from monuseg.segment.models import (
     ModelChoice,
     Network,
@@ -32,7 +32,7 @@ from monuseg.segment.models import (
     views_for,
 )
 from monuseg.segment.options import REGION
-from monuseg.segment.outputs.writing import RECORD, Written, formats_of
+from monuseg.segment.outputs.writing import RECORD, Written, formats_of, require_packages_of
 from monuseg.segment.record import RemoteFile, SlideInfo, info_before, written_before
 from monuseg.segment.region import DrawnRegions
 from monuseg.segment.resolution_check import size_remark
@@ -86,8 +86,10 @@ def main(arguments: argparse.Namespace) -> None:
     identity_of(str(arguments.tissue))  # raises before anything is computed
     if arguments.region is not None:
         DrawnRegions.read(arguments.region, REGION)
+    formats = formats_of(arguments.write)
+    require_packages_of(formats, arguments.simplify)
     choices = Choices(
-        formats_of(arguments.write),
+        formats,
         arguments.simplify,
         str(arguments.tissue),
         arguments.um_per_pixel,
@@ -105,12 +107,15 @@ def main(arguments: argparse.Namespace) -> None:
         )
     shard = shard_of_array(len(found)) if arguments.shard is None else arguments.shard
     inputs = share(found, shard)
+    part = f"-{shard.replace('/', '-of-')}" if shard else ""
+    summary = arguments.output / SUMMARY.format(part)
+    tissue = arguments.tissue if isinstance(arguments.tissue, Path) else None
+    refuse_to_replace(found, summary, [arguments.slides, arguments.region, tissue])
     named = find(str(arguments.model))
     network = load(named, predict_params(arguments.backend))
     if named.notice:
         print(f"{named.name}: {named.notice}", flush=True)
-    part = f"-{shard.replace('/', '-of-')}" if shard else ""
-    segment_all(inputs, named, network, choices, arguments.output / SUMMARY.format(part))
+    segment_all(inputs, named, network, choices, summary)
 
 
 def segment_all(

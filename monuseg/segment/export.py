@@ -21,6 +21,7 @@ from monuseg.models.shared.registry import architecture
 from monuseg.models.shared.scaling import IMAGENET_MEAN, UINT8_MIDDLE
 from monuseg.segment.models import CARD, WEIGHTS, find, predict_params
 from monuseg.segment.options import ExportFormat, pretrained
+from monuseg.segment.packages import require_packages
 
 # What a format needs besides Keras, and how its files end.
 NEEDED: dict[ExportFormat, tuple[str, ...]] = {
@@ -42,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     """
     form: ExportFormat = arguments.format
     output: Path = arguments.output
-    require_packages(form)
+    require_packages(f"--format {form}", NEEDED[form])
     require_place(output, form)
     folder, name, notice = network_of(str(arguments.model))
     model, card = _load(folder, name, form)
@@ -92,19 +93,6 @@ def network_of(model: str) -> tuple[Path, str, str | None]:
         raise PipelineError(f"{model}: {len(members)} networks; name one of them")
     [(folder, name)] = members
     return folder, name, notice
-
-
-def require_packages(form: ExportFormat) -> None:
-    """Refuse a format whose packages are not installed.
-
-    Raises:
-        PipelineError: one is not.
-    """
-    if not all(importlib.util.find_spec(name) for name in NEEDED[form]):
-        needed = NEEDED[form]
-        raise PipelineError(
-            f"--format {form}: needs {' and '.join(needed)}; run `pip install {' '.join(needed)}`"
-        )
 
 
 def require_place(output: Path, form: ExportFormat) -> None:

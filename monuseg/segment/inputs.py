@@ -3,7 +3,7 @@
 import csv
 import os
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +57,7 @@ def inputs_of(named: Sequence[str | Path], listed: Path | None, output: Path) ->
         output: the folder of the results.
 
     Raises:
-        PipelineError: there is no image, a folder has none, a result would replace an image, or the
-            list is not as it should be.
+        PipelineError: there is no image, a folder has none, or the list is not as it should be.
     """
     stated: dict[Path, Stated] = {}
     urls: dict[Path, str] = {}
@@ -66,25 +65,47 @@ def inputs_of(named: Sequence[str | Path], listed: Path | None, output: Path) ->
         if isinstance(one, str):
             stated[_called(one, urls)] = (None, None)
         else:
-            stated |= dict.fromkeys(_images_in(one) if one.is_dir() else [one], (None, None))
+            # `Path.is_dir` raises where a name is too long.
+            folder = os.path.isdir(one)  # noqa: PTH112
+            stated |= dict.fromkeys(_images_in(one) if folder else [one], (None, None))
     if listed is not None:
         stated |= _listed(listed, urls)
     if not stated:
         raise PipelineError("no image is named; name files or folders, or a list with --slides")
     names = _names(list(stated))
-    taken = {path.resolve() for path in stated}
-    for path, name in names.items():
-        for suffix in OF_RESULTS:
-            result = output / f"{name}{suffix}"
-            if result.resolve() in taken:
-                raise PipelineError(
-                    f"{result} is among the images, but the result of {path} would replace it; "
-                    "give another --output"
-                )
     return [
         Input(path, output / names[path], *values, url=urls.get(path))
         for path, values in stated.items()
     ]
+
+
+def refuse_to_replace(inputs: Sequence[Input], summary: Path, files: Iterable[Path | None]) -> None:
+    """Refuse results that would take the place of what is read.
+
+    Args:
+        inputs: of all shards, from `inputs_of`.
+        summary: the table of all images.
+        files: that options name; None where one does not.
+
+    Raises:
+        PipelineError: a result would replace an image, its file of regions or one of `files`.
+    """
+    read = {_real(one.path) for one in inputs}
+    read |= {_real(file) for file in [*files, *(one.region for one in inputs)] if file is not None}
+    results = [(summary, "the table of all images")]
+    for one in inputs:
+        places = (one.place.with_name(one.place.name + suffix) for suffix in OF_RESULTS)
+        results += [(place, f"the result of {one.shown}") for place in places]
+    for place, what in results:
+        if _real(place) in read:
+            raise PipelineError(
+                f"{place} is to be read, but {what} would replace it; give another --output"
+            )
+
+
+def _real(path: Path) -> Path:
+    """With links followed, also one that leads to itself, which `Path.resolve` refuses."""
+    return Path(os.path.realpath(path))
 
 
 def _called(url: str, urls: dict[Path, str]) -> Path:
@@ -144,11 +165,11 @@ def shard_of_array(images: int, environment: Mapping[str, str] = os.environ) -> 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:
     """Names of results that differ, as file systems compare them that ignore case."""
-    above = Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    above = Path(os.path.commonpath([_real(path).parent for path in paths]))
     kinds = (
         lambda path: path.stem,
-        lambda path: str(path.resolve().relative_to(above).with_name(path.stem)),
-        lambda path: str(path.resolve().relative_to(above)),
+        lambda path: str(_real(path).relative_to(above).with_name(path.stem)),
+        lambda path: str(_real(path).relative_to(above)),
     )
     # That of `a.png.tif` without its suffix may be the last resort of `a.png`.
     whole = _by_name(paths, kinds[-1])
@@ -162,8 +183,13 @@ def _names(paths: Sequence[Path]) -> dict[Path, str]:
         }
         names |= own
         left = [path for path in left if path not in own]
-    if left:
-        raise PipelineError(f"{left[0]} and {left[1]} are the same file; name it once")
+    for first, second, *_ in _by_name(left, kinds[-1]).values():
+        if _real(first) == _real(second):
+            raise PipelineError(f"{first} and {second} are the same file; name it once")
+        raise PipelineError(
+            f"{first} and {second} differ only in case or in how accents are stored, and so would "
+            "their results; rename one"
+        )
     return {path: names[path] for path in paths}
 
 
@@ -179,14 +205,15 @@ def _listed(file: Path, urls: dict[Path, str]) -> dict[Path, Stated]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             rows = csv.DictReader(text, skipinitialspace=True)
-            if PATH not in (rows.fieldnames or []):
+            rows.fieldnames = [name.strip() for name in rows.fieldnames or []]
+            if PATH not in rows.fieldnames:
                 raise PipelineError(f"{file}: no column `{PATH}`; name the column of the slides so")
             for row in rows:
                 value = _stated(row.get(UM_PER_PIXEL), f"{file}, line {rows.line_num}")
-                if not row[PATH]:
+                slide, region = ((row.get(name) or "").strip() for name in (PATH, REGION))
+                if not slide or "\0" in slide + region:
                     raise PipelineError(f"{file}, line {rows.line_num}: no path; name the slide")
-                region = (row.get(REGION) or "").strip()
-                path = _called(row[PATH], urls) if is_url(row[PATH]) else file.parent / row[PATH]
+                path = _called(slide, urls) if is_url(slide) else file.parent / slide
                 said = value, file.parent / region if region else None
                 if stated.setdefault(path, said) != said:
                     raise PipelineError(
@@ -196,6 +223,10 @@ def _listed(file: Path, urls: dict[Path, str]) -> dict[Path, Stated]:
                     )
     except FileNotFoundError as error:
         raise PipelineError(f"--slides {file}: no such file; correct the path") from error
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise PipelineError(
+            f"--slides {file}: no file; name a CSV file, and a folder of images without --slides"
+        ) from error
     except (ValueError, csv.Error) as error:
         raise PipelineError(f"{file}: not a readable CSV file ({error}); mend it") from error
     return stated

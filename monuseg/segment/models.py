@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from monuseg.core.errors import PipelineError
+from monuseg.core.params import shown
 from monuseg.core.settings import Settings
 from monuseg.formats.files import read_json
 from monuseg.formats.rows import ENSEMBLE
@@ -144,10 +145,18 @@ def predict_params(backend: str) -> PredictParams:
         backend: of Keras, or "auto": what KERAS_BACKEND says, else the first that is installed.
 
     Raises:
-        PipelineError: no backend is installed, or not this one.
+        PipelineError: no backend is installed, or not this one; or KERAS_BACKEND names another.
     """
+    named = os.environ.get("KERAS_BACKEND")
+    if named and named not in BACKENDS:
+        raise PipelineError(
+            f"KERAS_BACKEND={shown(named)}: none of {', '.join(BACKENDS)}; unset the variable"
+        )
+    if named and backend not in ("auto", named):
+        raise PipelineError(
+            f"KERAS_BACKEND={named} contradicts {backend}, which is to compute; unset the variable"
+        )
     if backend == "auto":
-        named = os.environ.get("KERAS_BACKEND")
         installed = [one for one in [named, *BACKENDS] if one and importlib.util.find_spec(one)]
         if not installed:
             raise PipelineError("no backend is installed; run `pip install openvino`")

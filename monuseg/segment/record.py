@@ -1,6 +1,6 @@
 """The record beside an image's results: of what they are. By it nothing is done twice."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -74,6 +74,7 @@ def write_record(
     modified: int,
     remote: RemoteFile | None,
     info: SlideInfo,
+    beside: Iterable[str] = (),
 ) -> None:
     """Say of what the results beside it are.
 
@@ -85,8 +86,11 @@ def write_record(
         remote: where the image was copied from, or None. If that is not the version that came, it
             is not kept: servers behind one name may differ.
         info: of the image; kept of a copy.
+        beside: files of the same nuclei that earlier runs wrote, from `withdraw`.
     """
     content: dict[str, Any] = {"of": dict(wanted), "written": written.record()}
+    if others := sorted({*beside} - {*written.files}):
+        content["beside"] = others
     if written.damaged:
         content["modified"] = modified
     if remote and remote.version == modified:
@@ -132,7 +136,7 @@ def info_before(place: Path, remote: RemoteFile) -> SlideInfo | None:
     return info if same else None
 
 
-def withdraw(place: Path, identity: Mapping[str, Any]) -> None:
+def withdraw(place: Path, identity: Mapping[str, Any]) -> list[str]:
     """Remove a record, and the files that it lists if they are of other nuclei.
 
     So a run that is ended while it writes leaves nothing that is taken for whole, and no file of
@@ -141,16 +145,25 @@ def withdraw(place: Path, identity: Mapping[str, Any]) -> None:
     Args:
         place: as `write_record` takes it.
         identity: what decides on nuclei, of what `wanted` holds.
+
+    Returns:
+        The names, without the image's, of files that it lists and that are of the same nuclei.
     """
     try:
         content = read_json(_path(place))
         other = any(content["of"].get(key) != value for key, value in identity.items())
-        listed = set(content["written"]["files"]) if other else set()
+        listed = {*SUFFIXES} & {*content["written"]["files"], *content.get("beside", [])}
     except _NONE:
-        listed = set()
-    for suffix in listed & {*SUFFIXES}:
-        place.with_name(place.name + suffix).unlink(missing_ok=True)
+        other, listed = False, set()
+    stay = []
+    for suffix in sorted(listed):
+        path = place.with_name(place.name + suffix)
+        if other:
+            path.unlink(missing_ok=True)
+        elif path.is_file():
+            stay.append(suffix)
     _path(place).unlink(missing_ok=True)
+    return stay
 
 
 def _path(place: Path) -> Path:

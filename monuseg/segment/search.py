@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from monuseg.core.errors import PipelineError
 from monuseg.inference.sliding_window import Region
+from monuseg.readers.slide import NEGLIGIBLE
 from monuseg.readers.slides import Slide
+from monuseg.segment.blocks import Blocks
 from monuseg.segment.objects import Mask
 from monuseg.segment.options import AUTO, EVERYWHERE, FEW_PIXELS
 from monuseg.segment.region import DrawnRegions
@@ -37,6 +39,17 @@ class SearchArea:
     def touches(self, region: Region) -> bool:
         """Whether some of a region of the slide is searched."""
         return self._count(region)[0] > 0
+
+    def is_near(self, region: Region, pixels: int) -> bool:
+        """Whether some of what lies up to so many pixels around a region is searched."""
+        return self.touches(
+            Region(
+                max(0, region.top - pixels),
+                region.bottom + pixels,
+                max(0, region.left - pixels),
+                region.right + pixels,
+            )
+        )
 
     def share(self, region: Region) -> float:
         """How much of a region of the slide is searched, from 0 to 1."""
@@ -93,6 +106,17 @@ def search_area(
     return _drawn(DrawnRegions.read(Path(choice), TISSUE).moved(origin), slide, um_per_pixel)
 
 
+def whole_blocks(area: SearchArea, blocks: Blocks) -> SearchArea:
+    """The blocks that an area touches, whole.
+
+    Args:
+        area: from `search_area`.
+        blocks: of the slide.
+    """
+    touched = np.array([area.touches(block.core) for block in blocks])
+    return SearchArea(touched.reshape(-1, blocks.columns), (float(blocks.side),) * 2)
+
+
 def inside(
     area: SearchArea,
     regions: DrawnRegions,
@@ -142,8 +166,10 @@ def _drawn(regions: DrawnRegions, slide: Slide, um_per_pixel: float) -> SearchAr
     """Regions on a grid, a cell of it as soon as they touch it."""
     longer = max(slide.height, slide.width)
     scale = longer / min(longer, max(_side(slide, um_per_pixel), GRID_SIDE))
-    shape = (math.ceil(slide.height / scale), math.ceil(slide.width / scale))
-    mask = regions.grid(shape, scale)
+    # Sides that the scale divides have no cell more for what rounding leaves of the quotient.
+    # Where the scale divides a side, rounding is no further cell.
+    rows, columns = (math.ceil(side / scale - NEGLIGIBLE) for side in (slide.height, slide.width))
+    mask = regions.grid((rows, columns), scale)
     if not mask.any():
         raise PipelineError(
             f"{regions.file}: no region on the slide; draw one there and export it again"

@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,22 @@ from monuseg.formats.images import RGB
 from monuseg.formats.scale import scale_of
 from monuseg.inference.sliding_window import Region
 from monuseg.inference.stain import AS_IT_IS, fitted
-from monuseg.inference.streaming import Stream
-from monuseg.nuclei.watershed import NucleiSettings
+from monuseg.inference.streaming import Stream, Wanted
 from monuseg.readers.slides import DamagedRegionError, Slide, open_slide
 from monuseg.segment.blocks import Blocks, Finished, Progress, segment_blocks
 from monuseg.segment.models import ModelChoice, Network, describe
+from monuseg.segment.options import AUTO, EVERYWHERE
 from monuseg.segment.outputs.target import Target
 from monuseg.segment.outputs.writing import Written, write_all
 from monuseg.segment.record import RemoteFile, SlideInfo, withdraw, write_record, written_before
 from monuseg.segment.region import DrawnRegions, Inside
-from monuseg.segment.search import SearchArea, identity_of, inside, search_area
+from monuseg.segment.search import (
+    SearchArea,
+    identity_of,
+    inside,
+    search_area,
+    whole_blocks,
+)
 
 DAMAGE = "damage.txt"  # beside finished blocks, which are not read again
 LOCK = "lock"
@@ -213,25 +220,40 @@ def segment_slide(
         slide.path.name, slide.width, slide.height, um_per_pixel, slide.identity, origin=origin
     )
     tissue = area = searched = search_area(slide, um_per_pixel, choices.tissue, origin)
+    blocks, around = Blocks(slide.height, slide.width), 0
+    if choices.tissue not in (AUTO, EVERYWHERE):
+        # The edge of what is computed lies on glass by itself; a drawn one may cut nuclei in two.
+        searched, around = whole_blocks(tissue, blocks), blocks.halo
     if regions:
         regions = regions.moved(origin)
         area = inside(tissue, regions, slide, um_per_pixel)
-        searched = inside(tissue, regions, slide, um_per_pixel, AROUND_REGION)
+        searched = inside(searched, regions, slide, um_per_pixel, AROUND_REGION)
     try:
         with exclusive(scratch / LOCK):
-            finished = Finished(
-                scratch, Blocks(slide.height, slide.width), {**identity, "modified": modified}
-            )
-            if not any(number in finished for number in range(len(finished.blocks))):
+            finished = Finished(scratch, blocks, {**identity, "modified": modified})
+            if not any(number in finished for number in range(len(blocks))):
                 (scratch / DAMAGE).unlink(missing_ok=True)
             pixels = Pixels(slide, scratch / DAMAGE)
-            _find(pixels, tissue, searched, finished, network, named.settings, scale, progress)
+            # By the whole slide's tissue: a region changes none of the nuclei.
+            normalise = _normalisation(pixels, tissue, network.stain_normalisation)
+            windows = partial(searched.is_near, pixels=around)
+            stream = _stream(pixels, normalise, network, scale, windows)
+            segment_blocks(
+                stream,
+                pixels.read,
+                finished,
+                network.classes,
+                named.settings,
+                scale,
+                wanted=searched.touches,
+                progress=progress,
+            )
             nuclei = Inside(finished, regions) if regions else finished
-            withdraw(place, identity)
+            beside = withdraw(place, identity)
             written = write_all(
                 nuclei, target, place, choices.formats, pixels.read, area, simplify=choices.simplify
             )
-            if not area.mask.any() and regions:
+            if regions and not (written.nuclei or area.mask.any()):
                 written.remarks.append("no tissue in the region; --tissue none searches all of it")
             if any(origin):
                 written.remarks.append(
@@ -239,7 +261,8 @@ def segment_slide(
                     f"{origin[0]}, y {origin[1]} of these pixels"
                 )
             written.damaged = [list(region) for region in sorted(pixels.damaged)]
-            write_record(place, wanted, written, modified, remote, SlideInfo.of(slide))
+            info = SlideInfo.of(slide)
+            write_record(place, wanted, written, modified, remote, info, beside)
             shutil.rmtree(scratch)
     except LockedError as error:
         raise PipelineError(
@@ -260,24 +283,19 @@ def _origin(slide: Slide, choices: Choices) -> tuple[int, int]:
         return shown.origin[1] - slide.origin[1], shown.origin[0] - slide.origin[0]
 
 
-def _find(
+def _stream(
     pixels: Pixels,
-    tissue: SearchArea,
-    searched: SearchArea,
-    finished: Finished,
+    normalise: Callable[[RGB], RGB],
     network: Network,
-    settings: NucleiSettings,
     scale: float,
-    progress: Progress | None,
-) -> None:
-    """Find the nuclei of the blocks that are not finished."""
-    # By the whole slide's tissue: a region changes which nuclei are reported, and none of them.
-    normalise = _normalisation(pixels, tissue, network.stain_normalisation)
+    windows: Wanted,
+) -> Stream:
+    """The probabilities of a slide; 0 where only windows see it that are not wanted."""
 
     def read(y: int, x: int, height: int, width: int) -> RGB:
         return normalise(pixels.read(y, x, height, width))
 
-    stream = Stream(
+    return Stream(
         network.forward,
         read,
         pixels.slide.height,
@@ -285,17 +303,7 @@ def _find(
         network.params,
         divisor=network.divisor,
         scale=scale,
-        wanted=searched.touches,
-    )
-    segment_blocks(
-        stream,
-        pixels.read,
-        finished,
-        network.classes,
-        settings,
-        scale,
-        wanted=searched.touches,
-        progress=progress,
+        wanted=windows,
     )
 
 

@@ -1,11 +1,16 @@
 """Cross-validation: each image is predicted once, by the fold that held it out."""
 
 import argparse
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from monuseg.core.errors import PipelineError
@@ -202,6 +207,29 @@ def test_unknown_models_and_changes_train_nothing(trained: list[int]) -> None:
         cross_validate.main(arguments(folds=11))
     assert trained == []
     assert not OUTPUT.exists()
+
+
+def slowly(model: str, records: list[SplitRecord], folder: Path) -> None:
+    """Stands for `predict`, in a process of its own."""
+    folder.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def test_an_interruption_does_not_wait_for_the_prediction_of_a_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cross_validate, "predict", slowly)
+    begun = tmp_path / "begun"
+
+    def interrupt() -> None:
+        while not (begun.is_file() and begun.read_text()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate.predict_apart("unet", [], begun)
+    assert not psutil.pid_exists(int(begun.read_text()))
 
 
 def test_one_run_predicts_with_the_network_of_each_fold(project: Path) -> None:

@@ -60,8 +60,18 @@ def test_a_row_that_was_not_evaluated_is_named_and_nothing_changed(evaluated: Pa
 
 
 @pytest.mark.usefixtures("evaluated")
+def test_a_row_that_had_nothing_to_choose_keeps_what_was_given() -> None:
+    on = {"threshold": "given", "nuclei": "given"}
+    write_json(PREDICTIONS / "otsu.json", {**choice("otsu"), "chosen_on": on})
+    finalise.main(argparse.Namespace())
+    assert read_params()["evaluate"]["settings"]["otsu"] == choice("otsu")
+
+
+@pytest.mark.usefixtures("evaluated")
 def test_what_training_images_chose_is_not_taken() -> None:
     on = {"threshold": "train", "nuclei": "train"}
     write_json(PREDICTIONS / "unet.json", {**choice("unet"), "chosen_on": on})
-    with pytest.raises(PipelineError, match=r"unet\.json.*validation images; hold some out"):
+    with pytest.raises(
+        PipelineError, match=r"unet\.json: chosen on images that train; hold some out"
+    ):
         finalise.main(argparse.Namespace())

@@ -44,7 +44,9 @@ def asked(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...
             now += 60.0 * params[model]["width"] * params["train"]["epochs"]
         elif stages[-1].startswith("evaluate@"):
             score = params[model]["width"] / 100
-            scores = {"dice": score, "aji": score / 2, "pq": None if score > 0.3 else score / 4}
+            scores = {"dice": score, "aji": score / 2}
+            if score <= 0.3:  # as stage evaluate leaves out what is undefined
+                scores["pq"] = score / 4
             splits = params["evaluate"]["splits"]
             write_json(METRICS / f"{model}.json", dict.fromkeys(splits, scores))
 
@@ -91,6 +93,17 @@ def test_a_figure_that_is_gone_is_drawn_again_without_a_run(asked: list[tuple[st
     assert asked == []
     # A single score is labelled as what it is.
     assert ">0.04</text>" in OUTPUT.with_suffix(".svg").read_text()
+
+
+def test_a_damaged_output_is_refused(asked: list[tuple[str, ...]]) -> None:
+    minutes.main(arguments("unet.width=4", epochs=(1,)))
+    content = json.loads(OUTPUT.read_text())
+    asked.clear()
+    for damaged in ([3], [{"setting": "unet.width=4"}]):
+        OUTPUT.write_text(json.dumps({**content, "runs": damaged}))
+        with pytest.raises(PipelineError, match=r"widths\.json: damaged; give another --output"):
+            minutes.main(arguments("unet.width=4", epochs=(1,)))
+    assert asked == []
 
 
 def test_an_output_of_another_command_is_refused(asked: list[tuple[str, ...]]) -> None:

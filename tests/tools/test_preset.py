@@ -2,6 +2,8 @@
 
 import argparse
 import difflib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,3 +176,46 @@ def test_line_ends_and_letters_beyond_ascii_stay() -> None:
     assert "# µm², größer" in file.read_text(encoding="utf-8")
     assert b"\r" not in file.read_bytes()
     assert read_params()["tile"]["size"] == 64
+
+
+@pytest.mark.usefixtures("project")
+def test_params_are_put_back_to_the_byte_and_with_their_mode() -> None:
+    path = Path("params.yaml")
+    before = path.read_bytes().replace(b"\n", b"\r\n")
+    path.write_bytes(before)
+    path.chmod(0o600)
+    with pytest.raises(PipelineError, match="no training"), preset.params_put_back():
+        apply("default", "train.seed=7")
+        assert read_params()["train"]["seed"] == 7
+        raise PipelineError("no training")
+    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+PUT_BACK = """
+import os, signal, time
+from contextlib import contextmanager
+from monuseg.core.supervision import supervised
+from tools import preset
+
+real = preset.replacing
+
+@contextmanager
+def signalled(place):
+    with real(place) as temporary:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)  # the handler runs here
+        yield temporary
+
+with supervised(), preset.params_put_back():
+    preset.apply([("train.seed", 7)])
+    preset.replacing = signalled
+"""
+
+
+@pytest.mark.usefixtures("project")
+def test_a_signal_while_params_are_put_back_comes_after_that() -> None:
+    before = Path("params.yaml").read_bytes()
+    done = subprocess.run([sys.executable, "-c", PUT_BACK], capture_output=True, text=True)
+    assert "interrupted by SIGTERM" in done.stderr
+    assert Path("params.yaml").read_bytes() == before

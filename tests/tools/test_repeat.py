@@ -103,10 +103,11 @@ def test_the_same_command_again_averages_over_the_runs_before_too(runs: list[lis
 def test_an_output_without_single_images_is_refused(runs: list[list[str]]) -> None:
     repeat.main(arguments("train.seed", "1"))
     content = json.loads(Path("spread.json").read_text())
-    del content["runs"]["1"]["per_image"]
-    write_json(Path("spread.json"), content)
-    with pytest.raises(PipelineError, match=r"spread\.json: of an earlier version"):
-        repeat.main(arguments("train.seed", "1", "3"))
+    whole = content["runs"]["1"]
+    for run in ({"unet": whole["unet"]}, {**whole, "per_image": {}}, 3):
+        write_json(Path("spread.json"), {**content, "runs": {"1": run}})
+        with pytest.raises(PipelineError, match=r"spread\.json: damaged, or of an earlier version"):
+            repeat.main(arguments("train.seed", "1", "3"))
     assert len(runs) == 1
 
 
@@ -168,6 +169,19 @@ def test_an_output_that_others_could_not_be_named_after_is_refused(
     given = arguments("train.seed", "1")
     given.output = Path(name)
     with pytest.raises(PipelineError, match=r"let it end in \.json"):
+        repeat.main(given)
+    assert runs == []
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_runs(
+    runs: list[list[str]],
+) -> None:
+    Path("spread.json").mkdir()
+    with pytest.raises(PipelineError, match=r"spread\.json: a folder; name a file"):
+        repeat.main(arguments("train.seed", "1"))
+    given = arguments("train.seed", "1")
+    given.output = Path("params.yaml/spread.json")
+    with pytest.raises(OSError, match=r"params\.yaml"):
         repeat.main(given)
     assert runs == []
 

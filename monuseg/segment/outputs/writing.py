@@ -16,6 +16,7 @@ from monuseg.segment.outputs.labels import write_label_png, write_label_tiff
 from monuseg.segment.outputs.overlays import write_overlay_png, write_overlay_tiff
 from monuseg.segment.outputs.tables import write_csv, write_parquet
 from monuseg.segment.outputs.target import Target
+from monuseg.segment.packages import require_packages
 from monuseg.segment.search import SearchArea
 
 Read = Callable[[int, int, int, int], RGB]
@@ -77,6 +78,23 @@ def formats_of(text: str | None) -> tuple[str, ...] | None:
     if unknown:
         raise PipelineError(f"--write: {unknown[0]!r} is none of {', '.join(FORMATS)}")
     return names
+
+
+def require_packages_of(formats: Sequence[str] | None, simplify: float) -> None:
+    """Refuse what packages are missing for, before anything is computed.
+
+    Args:
+        formats: from `formats_of`.
+        simplify: as `write_all` takes it.
+
+    Raises:
+        PipelineError: one is not installed.
+    """
+    names = formats or DEFAULT
+    if "parquet" in names:
+        require_packages("--write parquet", ["pyarrow"])
+    if "geojson" in names and simplify:
+        require_packages(f"--simplify {simplify:g}", ["shapely"])
 
 
 def write_all(

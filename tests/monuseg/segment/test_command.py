@@ -226,6 +226,8 @@ def test_what_is_written(formats: str, suffixes: list[str], here: Path) -> None:
         (["s.svs", "--region", "list.csv"], "list.csv: malformed JSON"),
         (["s.svs", "--shard", "3/2"], "--shard 3/2: not I/N"),
         (["--slides", "gone.csv"], "--slides gone.csv: no such file; correct the path"),
+        (["--slides", "images"], "--slides images: no file; name a CSV file"),
+        (["--slides", "list.csv/a.csv"], "--slides list.csv/a.csv: no file; name a CSV file"),
         (["--slides", "images/a.png"], "images/a.png: not a readable CSV file"),
         ([], "no image is named; name files or folders"),
         (["models"], "models: no image in it"),
@@ -480,13 +482,47 @@ def test_a_read_only_folder_and_a_full_disk(here: Path) -> None:
 
 
 def test_a_missing_package_is_one_line(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path,
+    standing_in: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for name, words, said in (
+        ("pyarrow", ["--write", "csv,parquet"], "--write parquet: needs pyarrow"),
+        ("shapely", ["--simplify", "0.5"], "--simplify 0.5: needs shapely"),
+    ):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(SystemExit) as end:
+            run(command.main, parsed("s.svs", *words, "--output", "out"))
+        assert end.value.code == 1
+        assert capsys.readouterr().err == f"error: {said}; run `pip install {name}`\n"
+        assert not (here / "out").exists()  # nothing was computed
+    run(command.main, parsed("s.svs", "--simplify", "0.5", "--write", "csv"))  # has no outlines
+
+
+def test_a_drawing_among_the_results_is_not_lost(
+    here: Path, standing_in: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(command.main, parsed("s.svs", "--write", "csv,tissue"))
+    drawn = here / "nuclei/s.tissue.geojson"
+    before = drawn.read_bytes()
     with pytest.raises(SystemExit) as end:
-        run(command.main, parsed("s.svs", "--write", "parquet"))
-    assert end.value.code == 2
-    assert "Parquet needs pyarrow: pip install pyarrow" in capsys.readouterr().err
+        run(command.main, parsed("s.svs", "--tissue", str(drawn), "--write", "csv"))
+    assert end.value.code == 1
+    assert "s.tissue.geojson is to be read, but the result of s.svs" in capsys.readouterr().err
+    assert drawn.read_bytes() == before
+
+
+def test_a_list_is_not_replaced_by_the_table_of_all(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(here / "list.csv", here / "segment.csv")
+    before = (here / "segment.csv").read_bytes()
+    with pytest.raises(SystemExit) as end:
+        run(command.main, parsed("--slides", "segment.csv", "--output", "."))
+    assert end.value.code == 1
+    assert "segment.csv is to be read, but the table of all images" in capsys.readouterr().err
+    assert (here / "segment.csv").read_bytes() == before
 
 
 def test_damage_is_an_error_each_time(here: Path) -> None:

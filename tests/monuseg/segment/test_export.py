@@ -250,8 +250,8 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for form in ("onnx", "savedmodel"):
         with pytest.raises(PipelineError, match=f"{form}: needs .*; run `pip install tensorflow"):
-            export.require_packages(form)
-    export.require_packages("keras")
+            export.require_packages(f"--format {form}", export.NEEDED[form])
+    export.require_packages("--format keras", export.NEEDED["keras"])
 
 
 def test_a_folder_of_other_files_is_never_replaced(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Which images are segmented, and how their results are called."""
 
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from monuseg.core.errors import PipelineError
-from monuseg.segment.inputs import Input, inputs_of, share
+from monuseg.segment.inputs import Input, inputs_of, refuse_to_replace, share
 
 
 @pytest.fixture
@@ -58,13 +60,39 @@ def test_a_file_that_two_links_name_is_done_once(tmp_path: Path) -> None:
         inputs_of([tmp_path / "a.png", tmp_path / "link/a.png"], None, tmp_path / "out")
 
 
-def test_a_result_never_replaces_an_image(folder: Path) -> None:
-    named = [folder / "a.png", folder / "a.nuclei.png"]
-    assert len(inputs_of(named, None, folder.parent)) == 2
+@pytest.mark.parametrize("other", ["A.png", "\u00e4.png"])
+def test_files_whose_results_could_be_one_are_told_apart(tmp_path: Path, other: str) -> None:
+    """Where names have no case, as on a Mac, or two ways to store an accent."""
+    named = [tmp_path / unicodedata.normalize("NFD", other.lower()), tmp_path / other]
+    for path in named:
+        path.write_text("")
+    with pytest.raises(PipelineError, match="differ only in case or in how accents are stored"):
+        inputs_of(named, None, tmp_path / "out")
+
+
+def test_a_link_to_itself_and_a_name_too_long_are_left_to_who_reads_them(tmp_path: Path) -> None:
+    loop, long = tmp_path / "loop.png", tmp_path / f"{'a' * 300}.png"
+    loop.symlink_to(loop)
+    found = inputs_of([loop, long], None, tmp_path / "out")
+    assert [one.path for one in found] == [loop, long]
+    refuse_to_replace(found, tmp_path / "out/segment.csv", [])
+
+
+def test_a_result_never_replaces_what_is_read(folder: Path) -> None:
     (folder.parent / "link").symlink_to(folder)
     for output in (folder, folder / "below/..", folder.parent / "link"):
-        with pytest.raises(PipelineError, match=r"a\.nuclei\.png is among the images"):
-            inputs_of(named, None, output)
+        summary = output / "segment.csv"
+        one = inputs_of([folder / "a.png"], None, output)
+        refuse_to_replace(one, summary, [None, folder / "notes.txt", folder / "b.nuclei.csv"])
+        for name in ("a.tissue.geojson", "a.nuclei.geojson", "a.nuclei.csv", "segment.csv"):
+            with pytest.raises(PipelineError, match=rf"{name} is to be read, but the .* would"):
+                refuse_to_replace(one, summary, [None, folder / name])
+        two = inputs_of([folder / "a.png", folder / "a.nuclei.png"], None, output)
+        with pytest.raises(PipelineError, match=r"a\.nuclei\.png is to be read, but the result of"):
+            refuse_to_replace(two, summary, [])
+        drawn = [replace(one[0], region=folder / "a.nuclei.geojson")]
+        with pytest.raises(PipelineError, match=r"a\.nuclei\.geojson is to be read"):
+            refuse_to_replace(drawn, summary, [])
 
 
 def test_a_list_names_slides_beside_it_and_their_resolution(tmp_path: Path) -> None:
@@ -100,7 +128,12 @@ def test_a_slide_in_two_lines_of_a_list_loses_none(tmp_path: Path, slide: str, s
 
 
 @pytest.mark.parametrize(
-    "text", ["path,um_per_pixel\na.svs,0.25,\n", "path, um_per_pixel\n\na.svs, 0.25\n\n"]
+    "text",
+    [
+        "path,um_per_pixel\na.svs,0.25,\n",
+        "path, um_per_pixel\n\na.svs, 0.25\n\n",
+        "path ,um_per_pixel \na.svs ,0.25 \n",
+    ],
 )
 def test_commas_spaces_and_lines_too_many_lose_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "list.csv").write_text(text)
@@ -117,6 +150,7 @@ def test_commas_spaces_and_lines_too_many_lose_nothing(tmp_path: Path, text: str
         ("path,um_per_pixel\na.png,40\n", "line 2: um_per_pixel: .*magnification"),
         ("", "no column `path`"),
         ("path,um_per_pixel\n,0.25\n", "line 2: no path"),
+        ("path\na\0.png\n", "line 2: no path"),
     ],
 )
 def test_a_list_that_is_none_is_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -158,6 +158,20 @@ def test_the_first_installed_backend_computes(monkeypatch: pytest.MonkeyPatch) -
         predict_params("auto")
 
 
+def test_a_backend_that_the_environment_names_is_one_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("numpy", "a.b", "nonsense"):
+        monkeypatch.setenv("KERAS_BACKEND", name)
+        with pytest.raises(
+            PipelineError, match=f"KERAS_BACKEND='{name}': none of openvino, .*; unset"
+        ):
+            predict_params("auto")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(PipelineError, match="KERAS_BACKEND=torch contradicts openvino"):
+        predict_params("openvino")
+
+
 def loads(cards: Sequence[SimpleNamespace], forwards: Sequence[Forward]) -> object:
     runtime = Runtime("openvino", False, "mixed_bfloat16", False, threads=2)
     return lambda members, params: (list(zip(forwards, cards, strict=True)), runtime)

@@ -1,6 +1,7 @@
 """Where on a slide nuclei are looked for."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,25 @@ def test_given_regions_are_searched_with_the_pixels_that_they_touch(
     grown[18:82, 98:202] = grown[248:, :32] = True
     grown[33:57, 123:147] = False
     assert not found[~grown].any()
+
+
+def test_the_grid_of_drawn_regions_ends_with_the_slide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the quotient of its width and the scale is rounded up."""
+    width, cells = next(
+        (width, cells)
+        for width in range(300, 600)
+        for cells in range(20, 60)
+        if math.ceil(width / (width / cells)) > cells
+    )
+    write_rgb(tmp_path / "a.png", np.full((20, width, 3), 250, np.uint8))
+    monkeypatch.setattr(search, "GRID_SIDE", cells)
+    monkeypatch.setattr(search, "OVERVIEW", 1e6)
+    whole = drawn(tmp_path / "r.geojson", [box(0, 20, 0, width)])
+    assert searched(tmp_path / "a.png", whole).mask.shape[1] == cells
+    with pytest.raises(PipelineError, match="no region on the slide"):
+        searched(tmp_path / "a.png", drawn(tmp_path / "off.geojson", [box(0, 9, width, width + 2)]))
 
 
 def test_a_region_of_less_than_a_pixel_is_searched(image: Path, tmp_path: Path) -> None:

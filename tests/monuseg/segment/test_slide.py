@@ -179,8 +179,12 @@ def test_what_changed_is_done_again(
         run(image, tmp_path / "out", forward=refused, **changed)  # type: ignore[arg-type]
     again = run(image, tmp_path / "out", **changed)  # type: ignore[arg-type]
     run(image, tmp_path / "fresh", **changed)  # type: ignore[arg-type]
-    there = contents(tmp_path / "out")
-    assert there.items() >= contents(tmp_path / "fresh").items()
+    there, fresh = contents(tmp_path / "out"), contents(tmp_path / "fresh")
+    record, expected = (json.loads(one.pop("a.nuclei.json")) for one in (there, fresh))
+    stay = record.pop("beside", [])  # of the same nuclei, in other formats
+    assert record == expected
+    assert there.items() >= fresh.items()
+    assert there.keys() - fresh.keys() == {f"a{suffix}" for suffix in stay}
     assert again == run(image, tmp_path / "out", forward=refused, **changed)  # type: ignore[arg-type]
 
 
@@ -229,6 +233,30 @@ def test_regions_that_were_drawn_anew_are_searched_anew(image: Path, tmp_path: P
     draw(60)
     run(image, tmp_path / "out", here)
     assert (tmp_path / "out/a.tissue.geojson").read_text() != before
+
+
+def test_blocks_that_drawn_tissue_touches_are_done_whole(slide: Path, tmp_path: Path) -> None:
+    """Also beyond the windows that it touches, and as they are without it."""
+    ring = [[5, 5], [30, 5], [30, 30], [5, 30], [5, 5]]
+    (tmp_path / "r.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    drawn = replace(ALL, formats=("csv",), tissue=str(tmp_path / "r.geojson"))
+    run(slide, tmp_path / "drawn", drawn)
+    run(slide, tmp_path / "all", replace(drawn, tissue="none"))
+    found, every = (pd.read_csv(tmp_path / name / "a.nuclei.csv") for name in ("drawn", "all"))
+    first = every[(every.x < 256) & (every.y < 256)].drop(columns="label")  # of the first block
+    assert len(first) == 9 < len(every)
+    pd.testing.assert_frame_equal(found.drop(columns="label"), first, check_index_type=False)
+
+
+def test_no_file_of_other_weights_stays_after_runs_of_several_formats(
+    image: Path, tmp_path: Path
+) -> None:
+    run(image, tmp_path / "out", Choices(formats=("csv", "geojson")))
+    run(image, tmp_path / "out", Choices(formats=("labels",)))
+    assert {"a.nuclei.geojson", "a.nuclei.csv", "a.nuclei.png"} < {*files(tmp_path / "out")}
+    other = replace(NAMED, identity=["of others"])
+    run(image, tmp_path / "out", Choices(formats=("csv",)), named=other)
+    assert files(tmp_path / "out") == ["a.nuclei.csv", "a.nuclei.json"]
 
 
 @pytest.mark.parametrize("when", ["after a block", "while computing"])

@@ -413,6 +413,35 @@ def test_nothing_is_kept_of_a_run_without_scores_of_images(project: Path) -> Non
     assert not list((project / "metrics/reference").rglob("*.*"))
 
 
+def test_tables_and_scores_of_a_kept_run_change_together(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    keep()
+    table = project / "metrics/reference/per_image/real-run/unet.csv"
+    before = table.read_bytes()
+    own = project / "metrics/per_image/unet.csv"
+    own.write_bytes(before.replace(b"0.", b"0.0"))
+
+    def interrupted(path: Path, content: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reference, "write_json", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        keep()
+    assert table.read_bytes() == before != own.read_bytes()
+
+
+def test_a_card_that_names_no_versions_is_told(project: Path) -> None:
+    (project / "data/archives").mkdir()
+    (project / "data/archives/a.zip").write_bytes(b"training")
+    write(project / "data/models/unet.json", {})
+    with pytest.raises(PipelineError, match=r"models/unet\.json: no model's card; run `dvc repro"):
+        keep()
+    assert not (project / "metrics/reference").exists()
+
+
 def test_a_kept_run_is_compared_image_by_image(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
