@@ -12,18 +12,18 @@ command goes on; with another block `evaluate` it chooses anew on the folds that
 import argparse
 import os
 import shutil
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing_folder
-from monuseg.core.parallel import begin_as_worker, parallel_map
+from monuseg.core.parallel import begin_as_worker, outcome_of, parallel_map
 from monuseg.core.params import read_params
 from monuseg.formats.files import read_json, write_json
 from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, read_records
@@ -122,20 +122,37 @@ def _keep(model: str, output: Path, fold: int) -> None:
 
 
 def predict_apart(model: str, records: Sequence[SplitRecord], folder: Path) -> None:
-    """`predict` in a process of its own: one process configures Keras, and loads a model, once."""
-    with ProcessPoolExecutor(
-        1,
-        mp_context=get_context("spawn"),
-        initializer=begin_as_worker,
-        initargs=(os.getpid(),),
-    ) as pool:
-        try:
-            pool.submit(predict, model, records, folder).result()
-        except BaseException:
-            # The pool waits for it; after an interruption there is no time for that.
-            for child in active_children():
-                child.kill()
-            raise
+    """`predict` in a process of its own: one process configures Keras, and loads a model, once.
+
+    Raises:
+        PipelineError: as `predict`; or the process was killed.
+    """
+    context = get_context("spawn")
+    received, sent = context.Pipe(duplex=False)
+    # The function travels by name, so that tests can give another.
+    work = partial(predict, model, records)
+    child = context.Process(target=_send_outcome, args=(sent, work, folder, os.getpid()))
+    child.start()
+    sent.close()
+    try:
+        _, error = received.recv()
+    except EOFError:
+        raise PipelineError(
+            f"{model}: the process that predicts a fold was killed, most often for lack of memory; "
+            "run the same command again, with less beside it"
+        ) from None
+    finally:
+        child.kill()  # after an interruption there is no time to wait for it
+        child.join()
+    if error is not None:
+        raise error
+
+
+def _send_outcome(
+    sent: Connection, work: Callable[[Path], None], folder: Path, parent: int
+) -> None:
+    begin_as_worker(parent)
+    sent.send(outcome_of(work, folder))
 
 
 def _choose(model: str, output: Path, params: EvaluateParams) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +230,29 @@ def test_an_interruption_does_not_wait_for_the_prediction_of_a_fold(
     with pytest.raises(KeyboardInterrupt):
         cross_validate.predict_apart("unet", [], begun)
     assert not psutil.pid_exists(int(begun.read_text()))
+
+
+def killed(model: str, records: list[SplitRecord], folder: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def failing(model: str, records: list[SplitRecord], folder: Path) -> None:
+    raise PipelineError(f"{model}: no weights")
+
+
+@pytest.mark.parametrize(
+    ("predict", "said"),
+    [
+        (killed, "unet: the process that predicts a fold was killed, .* memory"),
+        (failing, "unet: no weights"),
+    ],
+)
+def test_a_fold_that_cannot_be_predicted_is_told(
+    predict: Callable[..., None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cross_validate, "predict", predict)
+    with pytest.raises(PipelineError, match=said):
+        cross_validate.predict_apart("unet", [], tmp_path)
 
 
 def test_one_run_predicts_with_the_network_of_each_fold(project: Path) -> None:
