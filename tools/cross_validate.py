@@ -141,8 +141,10 @@ def predict_apart(model: str, records: Sequence[SplitRecord], folder: Path) -> N
             f"{model}: the process that predicts a fold was killed, most often for lack of memory; "
             "run the same command again, with less beside it"
         ) from None
+    except BaseException:
+        child.kill()  # there is no time to wait for it
+        raise
     finally:
-        child.kill()  # after an interruption there is no time to wait for it
         child.join()
     if error is not None:
         raise error
