@@ -166,7 +166,6 @@ def _drawn(regions: DrawnRegions, slide: Slide, um_per_pixel: float) -> SearchAr
     """Regions on a grid, a cell of it as soon as they touch it."""
     longer = max(slide.height, slide.width)
     scale = longer / min(longer, max(_side(slide, um_per_pixel), GRID_SIDE))
-    # Sides that the scale divides have no cell more for what rounding leaves of the quotient.
     # Where the scale divides a side, rounding is no further cell.
     rows, columns = (math.ceil(side / scale - NEGLIGIBLE) for side in (slide.height, slide.width))
     mask = regions.grid((rows, columns), scale)
