@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
 from monuseg.segment.objects import Mask, Objects
 from monuseg.segment.outputs.polygons import Ring, polygons_of
 from monuseg.segment.outputs.sheets import numbered
 from monuseg.segment.outputs.target import Colour, Target
+from monuseg.segment.packages import require_packages
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "nuclei.monuseg.grand-challenge.org")
 # Above this many objects QuPath is slow to import a file and to move about in the image.
@@ -202,10 +202,8 @@ def _packed(raw: IO[bytes], path: Path) -> AbstractContextManager[IO[bytes]]:
 
 def _simplifier(tolerance: float) -> Callable[[list[Ring]], tuple[list[Ring], bool]]:
     """A function from a polygon's rings to simpler ones and true, or to themselves and false."""
-    try:
-        from shapely import Polygon  # type: ignore[import-untyped,import-not-found,unused-ignore]
-    except ModuleNotFoundError as error:
-        raise PipelineError("simpler outlines need shapely: pip install shapely") from error
+    require_packages(f"outlines simpler by {tolerance:g} pixels", ["shapely"])
+    from shapely import Polygon  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     def simpler(rings: list[Ring]) -> tuple[list[Ring], bool]:
         found = Polygon(rings[0], rings[1:]).simplify(tolerance)

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 from skimage.morphology import convex_hull_image
 
-from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
 from monuseg.segment.objects import Objects
 from monuseg.segment.outputs.sheets import Sheet, numbered
 from monuseg.segment.outputs.target import Target
+from monuseg.segment.packages import require_packages
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,11 +66,10 @@ def write_parquet(
     Raises:
         PipelineError: pyarrow is missing.
     """
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped,import-not-found,unused-ignore]
-        from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise PipelineError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from error
+    require_packages(f"{path}: Parquet", ["pyarrow"])
+    import pyarrow as pa  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    from pyarrow import parquet
+
     none = measured(Objects.none(), 1, target.um_per_pixel, solidity=solidity)
     schema = pa.Schema.from_pandas(none, preserve_index=False).remove_metadata()
     rows = 0
