@@ -3,10 +3,12 @@
 `python -m tools.cross_validate segnet --output FOLDER` trains the model once a fold of whole
 patients, keeps the probabilities of the images held out, and chooses threshold and settings of
 nuclei on these out-of-fold probabilities, of 30 images rather than a few. FOLDER holds them,
-each fold's weights, `settings.json`, and `per_image.csv`, which `python -m tools.compare` sets
-beside that of another recipe (`--split validation`). No stage of the graph: it changes params.yaml,
-runs `dvc repro`, and puts params.yaml back. Test images are not looked at. Interrupted, the same
-command goes on; with another block `evaluate` it chooses anew on the folds that stand.
+every candidate's scores, and `per_image.csv`, which `python -m tools.compare` sets beside that of
+another recipe (`--split validation`). `FOLDER/models` holds the networks, which are an ensemble:
+`monuseg segment --model FOLDER/models` applies their mean with the chosen settings. No stage of the
+graph: it changes params.yaml, runs `dvc repro`, and puts params.yaml back. Test images are not
+looked at. Interrupted, the same command goes on; with another block `evaluate` it chooses anew on
+the folds that stand.
 """
 
 import argparse
@@ -22,14 +24,14 @@ from typing import Any
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import replacing_folder
+from monuseg.core.files import replacing_all, replacing_folder
 from monuseg.core.parallel import begin_as_worker, outcome_of, parallel_map
 from monuseg.core.params import read_params
 from monuseg.formats.files import read_json, write_json
 from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, read_records
 from monuseg.formats.paths import MASKS, MODELS, SPLITS
 from monuseg.formats.predictions import read_output
-from monuseg.formats.rows import ModelsParams
+from monuseg.formats.rows import ENSEMBLE, ModelsParams
 from stages.evaluate import summary
 from stages.evaluate.choices import choose
 from stages.evaluate.images import Row, score_image
@@ -38,8 +40,9 @@ from stages.predict.images import predict
 from tools import dvc
 from tools.preset import apply, params_put_back, parsed
 
-SETTING, SETTINGS, TABLE = "cross-validation.json", "settings.json", "per_image.csv"
-PREDICTED = "predictions"
+SETTING, CANDIDATES, TABLE = "cross-validation.json", "candidates.json", "per_image.csv"
+# As in data/: beside the folder of several networks are the settings of their mean.
+NETWORKS, PREDICTED = "models", "predictions"
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -63,7 +66,7 @@ def main(arguments: argparse.Namespace) -> None:
         params = {key: block for key, block in read_params().items() if key != EvaluateParams.key}
         setting = {"model": model, "params": params}
         begun = _is_begun(output, setting)
-        if not _fold(output, last).is_dir():
+        if not _stands(output, last):
             # The ids of other data are known to stage tile alone, which refuses too many folds.
             apply(_folds(last, arguments.folds))
             dvc.reproduce("tile")
@@ -71,7 +74,7 @@ def main(arguments: argparse.Namespace) -> None:
             write_json(output / SETTING, setting)
         for fold in range(arguments.folds):
             apply(_folds(fold, arguments.folds))
-            if _fold(output, fold).is_dir():
+            if _stands(output, fold):
                 print(f"fold {fold + 1} of {arguments.folds}: stands in {output}")
                 continue
             print(f"fold {fold + 1} of {arguments.folds}", flush=True)
@@ -87,8 +90,14 @@ def _folds(fold: int, folds: int) -> list[tuple[str, Any]]:
     return [(f"{block}.method", "fold"), (f"{block}.folds", folds), (f"{block}.fold", fold)]
 
 
-def _fold(output: Path, fold: int) -> Path:
-    return output / f"fold-{fold}"
+def _network(output: Path, fold: int) -> tuple[Path, Path]:
+    """Where a fold's card and weights are kept."""
+    folder = output / NETWORKS
+    return folder / f"fold-{fold}.json", folder / f"fold-{fold}.weights.h5"
+
+
+def _stands(output: Path, fold: int) -> bool:
+    return all(file.is_file() for file in _network(output, fold))
 
 
 def _is_begun(output: Path, setting: dict[str, Any]) -> bool:
@@ -116,9 +125,9 @@ def _keep(model: str, output: Path, fold: int) -> None:
     """Keep a fold's probabilities of the images held out, then its weights: they say it is done."""
     records = [one for one in read_records(SPLITS, SplitRecord) if one.split == VALIDATION]
     predict_apart(model, records, output / PREDICTED / model)
-    with replacing_folder(_fold(output, fold)) as folder:
-        for name in (f"{model}.json", f"{model}.weights.h5"):
-            shutil.copyfile(MODELS / name, folder / name)
+    with replacing_all(*_network(output, fold)) as [card, weights]:
+        shutil.copyfile(MODELS / f"{model}.json", card)
+        shutil.copyfile(MODELS / f"{model}.weights.h5", weights)
 
 
 def predict_apart(model: str, records: Sequence[SplitRecord], folder: Path) -> None:
@@ -174,7 +183,8 @@ def _choose(model: str, output: Path, params: EvaluateParams) -> None:
         images = [image for image, _ in parallel_map(score, members, title=f"score {model}")]
     rows = [summary.per_image(image, probabilities=True) for image in images]
     summary.write_table(output / TABLE, rows)
-    write_json(output / SETTINGS, {**choices.as_settings(), **choices.as_candidates()})
+    write_json(output / CANDIDATES, choices.as_candidates())
+    write_json(output / PREDICTED / f"{ENSEMBLE}.json", choices.as_settings())
     print(f"{model}, {len(images)} images, each held out once:")
     for name in ("dice", "aji", "pq"):
         print(f"  {name} {_mean(rows, name)}")

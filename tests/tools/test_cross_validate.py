@@ -20,6 +20,8 @@ from monuseg.formats.images import write_labels, write_rgb
 from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, write_records
 from monuseg.formats.paths import MASKS, MODELS, RAW, SPLITS
 from monuseg.formats.predictions import read_probabilities, write_output, write_probabilities
+from monuseg.nuclei.chosen import read_chosen
+from monuseg.segment.models import find
 from stages.tile.params import TileParams
 from stages.tile.validation import validation_images
 from tests.monuseg.segment.networks import save_unet, two_discs
@@ -32,6 +34,11 @@ OUTPUT = Path("folds")
 
 def arguments(*changes: str, model: str = "unet", folds: int = FOLDS) -> argparse.Namespace:
     return argparse.Namespace(model=model, folds=folds, set=list(changes), output=OUTPUT)
+
+
+def threshold() -> float:
+    """The one that was chosen."""
+    return read_chosen(OUTPUT / "predictions", "ensemble")[0].threshold
 
 
 def truth() -> np.ndarray:
@@ -102,18 +109,18 @@ def test_each_image_is_predicted_by_the_fold_that_held_it_out(trained: list[int]
         for image in held_out:
             found = read_probabilities(folder, image).max()
             assert found == pytest.approx(0.4 + fold / 10, abs=1e-3)
-        assert (OUTPUT / f"fold-{fold}/unet.weights.h5").read_text() == f"fold {fold}"
+        assert (OUTPUT / f"models/fold-{fold}.weights.h5").read_text() == f"fold {fold}"
 
 
 def test_settings_are_chosen_on_all_folds_together(
     trained: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cross_validate.main(arguments())
-    settings = read_json(OUTPUT / "settings.json")
+    settings, chosen_on = read_chosen(OUTPUT / "predictions", "ensemble")
     # Fold 0 finds its nuclei at most at 0.38, fold 2 at any: only up to 0.38 are all perfect.
-    assert 0.1 < settings["threshold"] <= 0.4
-    assert settings["chosen_on"]["threshold"] == "validation"
-    assert sorted(settings["images"]["thresholds"]) == sorted(ORGANS)
+    assert 0.1 < settings.threshold <= 0.4
+    assert chosen_on["threshold"] == "validation"
+    assert sorted(read_json(OUTPUT / "candidates.json")["images"]["thresholds"]) == sorted(ORGANS)
     scores = pd.read_csv(OUTPUT / "per_image.csv")
     assert list(scores["id"]) == list(ORGANS)
     assert set(scores["split"]) == {VALIDATION}
@@ -121,14 +128,28 @@ def test_settings_are_chosen_on_all_folds_together(
     out = capsys.readouterr().out
     assert "unet, 6 images, each held out once:" in out
     assert "  aji 1.0000\n" in out
-    assert f"threshold {settings['threshold']}" in out
+    assert f"threshold {settings.threshold}" in out
+
+
+def test_the_folds_networks_are_an_ensemble_for_slides(trained: list[int]) -> None:
+    cross_validate.main(arguments())
+    named = find(str(OUTPUT / "models"))
+    assert named.members == [(OUTPUT / "models", f"fold-{fold}") for fold in range(FOLDS)]
+    assert named.settings == read_chosen(OUTPUT / "predictions", "ensemble")[0]
+
+
+def test_a_fold_without_its_card_is_trained_again(trained: list[int]) -> None:
+    cross_validate.main(arguments())
+    (OUTPUT / "models/fold-1.json").unlink()
+    cross_validate.main(arguments())
+    assert trained == [0, 1, 2, 1]
 
 
 def test_what_params_give_for_the_row_is_chosen_anew(trained: list[int]) -> None:
     given = "{threshold: 0.77, smoothing: 1.0, min_distance: 5, min_area: 30, separation: shape, "
     given += "marker_threshold: 0.5, min_probability: 0.0}"
     cross_validate.main(arguments(f"evaluate.settings={{unet: {given}}}"))
-    assert read_json(OUTPUT / "settings.json")["threshold"] < 0.77
+    assert threshold() < 0.77
 
 
 def test_after_a_failure_the_same_command_goes_on(trained: list[int]) -> None:
@@ -156,7 +177,7 @@ def test_another_way_to_choose_trains_nothing(trained: list[int]) -> None:
     with pytest.raises(PipelineError, match="boundary need outputs that are not predicted"):
         cross_validate.main(arguments("evaluate.nuclei.separation=[boundary]"))
     cross_validate.main(arguments("evaluate.threshold=0.3"))
-    assert read_json(OUTPUT / "settings.json")["threshold"] == 0.3
+    assert threshold() == 0.3
     assert trained == [0, 1, 2]
 
 

@@ -17,7 +17,7 @@ COMMANDS = {
         "reference",
         "repeat",
     ),
-    *("minutes", "pretrain", "shifts", "side_by_side"),
+    *("minutes", "pretrain", "score", "shifts", "side_by_side"),
 }
 
 
