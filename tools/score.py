@@ -2,8 +2,9 @@
 
 `python -m tools.score ~/folds/models --output folds.csv` predicts the test images as stage predict
 does, by the mean of the folds' networks, and scores them with the settings that belong to these.
-`python -m tools.compare folds.csv segnet` sets the table beside a row of this work tree.
-Nothing is chosen. No stage of the graph, though it needs the stages up to `tile`.
+`python -m tools.compare folds.csv segnet` sets the table beside a row of this work tree. All other
+images were learned from: with folds, each by most of the networks. Nothing is chosen. No stage of
+the graph, though it needs the stages up to `tile`.
 """
 
 import argparse
@@ -58,12 +59,12 @@ def main(arguments: argparse.Namespace) -> None:
         rows = [summary.per_image(image, probabilities=True) for image in images]
         summary.write_table(table, rows)
     print(f"{named.name}, {len(images)} {arguments.split} images:")
-    means, ends = pd.DataFrame(rows), summary.intervals(images)
+    means, ends = pd.DataFrame(rows).mean(numeric_only=True), summary.intervals(images)
     for name in summary.WITH_INTERVAL:
-        line = f"  {name} {means[name].astype(float).mean():.4f}"
+        line = f"{means[name]:.4f}" if name in means else "undefined"
         if f"{name}_lo" in ends:
             line += f" ({ends[f'{name}_lo']:.4f} to {ends[f'{name}_hi']:.4f})"
-        print(line)
+        print(f"  {name} {line}")
 
 
 def score(

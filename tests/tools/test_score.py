@@ -13,7 +13,7 @@ import pytest
 from monuseg.core.errors import PipelineError
 from monuseg.formats.files import write_json
 from monuseg.formats.images import write_labels, write_rgb
-from monuseg.formats.manifest import SplitRecord, write_records
+from monuseg.formats.manifest import BINARY_MASK, SplitRecord, write_records
 from monuseg.formats.paths import MASKS, RAW, SPLITS
 from tests.monuseg.segment.networks import NAMED, network, save_unet, two_discs
 from tools import score
@@ -91,6 +91,18 @@ def test_folds_are_scored_as_one_with_the_settings_chosen_for_them() -> None:
     assert table.loc["a", "dice"] > 0.95
     counts = table.loc["a", [f"nucleus_{name}" for name in ("true_positives", "false_negatives")]]
     assert list(counts) == [1, 1]
+
+
+@pytest.mark.usefixtures("images", "darkness")
+def test_undefined_scores_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    # The annotation is one mask.
+    write_records(SPLITS, [SplitRecord("a", "lung", "test", 0.25, 0.25, BINARY_MASK)])
+    score.main(arguments())
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  dice 1.0000",
+        "  aji undefined",
+        "  pq undefined",
+    ]
 
 
 @pytest.mark.usefixtures("images", "darkness")
