@@ -4,11 +4,10 @@
 patients, keeps the probabilities of the images held out, and chooses threshold and settings of
 nuclei on these out-of-fold probabilities, of 30 images rather than a few. FOLDER holds them,
 every candidate's scores, and `per_image.csv`, which `python -m tools.compare` sets beside that of
-another recipe (`--split validation`). `FOLDER/models` holds the networks, which are an ensemble:
-`monuseg segment --model FOLDER/models` applies their mean with the chosen settings. No stage of the
-graph: it changes params.yaml, runs `dvc repro`, and puts params.yaml back. Test images are not
-looked at. Interrupted, the same command goes on; with another block `evaluate` it chooses anew on
-the folds that stand.
+another recipe (`--split validation`). The folds' networks are an ensemble: `monuseg segment --model
+FOLDER` applies their mean with the chosen settings. No stage of the graph: it changes params.yaml,
+runs `dvc repro`, and puts params.yaml back. Test images are not looked at. Interrupted, the same
+command goes on; with another block `evaluate` it chooses anew on the folds that stand.
 """
 
 import argparse
@@ -24,14 +23,15 @@ from typing import Any
 
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
-from monuseg.core.files import replacing_all, replacing_folder
+from monuseg.core.files import replacing_all
 from monuseg.core.parallel import begin_as_worker, outcome_of, parallel_map
 from monuseg.core.params import read_params
 from monuseg.formats.files import read_json, write_json
 from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, read_records
 from monuseg.formats.paths import MASKS, MODELS, SPLITS
 from monuseg.formats.predictions import read_output
-from monuseg.formats.rows import ENSEMBLE, ModelsParams
+from monuseg.formats.rows import ModelsParams
+from monuseg.segment.folds import NOTE, PREDICTED, network, settings_of
 from stages.evaluate import summary
 from stages.evaluate.choices import choose
 from stages.evaluate.images import Row, score_image
@@ -40,9 +40,7 @@ from stages.predict.images import predict
 from tools import dvc
 from tools.preset import apply, params_put_back, parsed
 
-SETTING, CANDIDATES, TABLE = "cross-validation.json", "candidates.json", "per_image.csv"
-# As in data/: beside the folder of several networks are the settings of their mean.
-NETWORKS, PREDICTED = "models", "predictions"
+CANDIDATES, TABLE = "candidates.json", "per_image.csv"
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -64,20 +62,22 @@ def main(arguments: argparse.Namespace) -> None:
             apply([*changes, *_folds(fold, arguments.folds)])
         # No fold depends on how is chosen.
         params = {key: block for key, block in read_params().items() if key != EvaluateParams.key}
-        setting = {"model": model, "params": params}
+        setting = {"model": model, "folds": arguments.folds, "params": params}
         begun = _is_begun(output, setting)
         if not _stands(output, last):
             # The ids of other data are known to stage tile alone, which refuses too many folds.
             apply(_folds(last, arguments.folds))
             dvc.reproduce("tile")
         if not begun:
-            write_json(output / SETTING, setting)
+            write_json(output / NOTE, setting)
         for fold in range(arguments.folds):
             apply(_folds(fold, arguments.folds))
             if _stands(output, fold):
                 print(f"fold {fold + 1} of {arguments.folds}: stands in {output}")
                 continue
             print(f"fold {fold + 1} of {arguments.folds}", flush=True)
+            # Chosen with another network in this one's place.
+            settings_of(output).unlink(missing_ok=True)
             dvc.reproduce(f"train@{model}")
             _keep(model, output, fold)
         # Where all folds stood, data/ may be of other parameters.
@@ -90,19 +90,13 @@ def _folds(fold: int, folds: int) -> list[tuple[str, Any]]:
     return [(f"{block}.method", "fold"), (f"{block}.folds", folds), (f"{block}.fold", fold)]
 
 
-def _network(output: Path, fold: int) -> tuple[Path, Path]:
-    """Where a fold's card and weights are kept."""
-    folder = output / NETWORKS
-    return folder / f"fold-{fold}.json", folder / f"fold-{fold}.weights.h5"
-
-
 def _stands(output: Path, fold: int) -> bool:
-    return all(file.is_file() for file in _network(output, fold))
+    return all(file.is_file() for file in network(output, fold))
 
 
 def _is_begun(output: Path, setting: dict[str, Any]) -> bool:
     """Whether the output holds folds of this setting already, rather than nothing."""
-    path = output / SETTING
+    path = output / NOTE
     if path.exists():
         try:
             stands = read_json(path)
@@ -125,7 +119,7 @@ def _keep(model: str, output: Path, fold: int) -> None:
     """Keep a fold's probabilities of the images held out, then its weights: they say it is done."""
     records = [one for one in read_records(SPLITS, SplitRecord) if one.split == VALIDATION]
     predict_apart(model, records, output / PREDICTED / model)
-    with replacing_all(*_network(output, fold)) as [card, weights]:
+    with replacing_all(*network(output, fold)) as [card, weights]:
         shutil.copyfile(MODELS / f"{model}.json", card)
         shutil.copyfile(MODELS / f"{model}.weights.h5", weights)
 
@@ -178,13 +172,16 @@ def _choose(model: str, output: Path, params: EvaluateParams) -> None:
     # What params give for the row is what this is to replace.
     free = params.model_copy(update={"settings": {}})
     choices = choose(members, row, free, probabilities=True)
-    with replacing_folder(output / "nuclei") as nuclei:
+    files = (output / TABLE, output / CANDIDATES, settings_of(output))
+    # Together, so that no score stands beside settings of another choice.
+    with replacing_all(output / "nuclei", *files) as [nuclei, table, candidates, settings]:
+        nuclei.mkdir()
         score = partial(score_image, row=row, settings=choices.settings, nuclei=nuclei)
         images = [image for image, _ in parallel_map(score, members, title=f"score {model}")]
-    rows = [summary.per_image(image, probabilities=True) for image in images]
-    summary.write_table(output / TABLE, rows)
-    write_json(output / CANDIDATES, choices.as_candidates())
-    write_json(output / PREDICTED / f"{ENSEMBLE}.json", choices.as_settings())
+        rows = [summary.per_image(image, probabilities=True) for image in images]
+        summary.write_table(table, rows)
+        write_json(candidates, choices.as_candidates())
+        write_json(settings, choices.as_settings())
     print(f"{model}, {len(images)} images, each held out once:")
     for name in ("dice", "aji", "pq"):
         print(f"  {name} {_mean(rows, name)}")

@@ -1,15 +1,14 @@
 """Score a network of `monuseg segment` on the data set: one that comes along, one's own, or folds.
 
-`python -m tools.score ~/folds/models --output folds.csv` predicts the test images as stage predict
-does, by the mean of the folds' networks, and scores them with the settings that belong to these.
-`python -m tools.compare folds.csv segnet` sets the table beside a row of this work tree. All other
-images were learned from: with folds, each by most of the networks. Nothing is chosen. No stage of
-the graph, though it needs the stages up to `tile`.
+`python -m tools.score ~/folds --output folds.csv` predicts the test images as stage predict does
+(block `predict` of params.yaml), by the mean of the folds' networks, and scores them with the
+settings that belong to these. `python -m tools.compare folds.csv segnet` sets the table beside a
+row of this work tree. Nothing is chosen, and nothing tells whether a network learned from these
+images. No stage of the graph, though it needs the stages up to `tile`.
 """
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -18,18 +17,20 @@ from tqdm import tqdm
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
-from monuseg.formats.images import read_rgb
+from monuseg.formats.images import read_labels, read_rgb
 from monuseg.formats.manifest import TEST, TRAIN, VALIDATION, SplitRecord, read_records
 from monuseg.formats.paths import MASKS, RAW, SPLITS
-from monuseg.formats.predictions import write_probabilities
 from monuseg.formats.scale import scale_of
 from monuseg.inference.params import PredictParams
 from monuseg.inference.stain import NORMALISATIONS
 from monuseg.inference.views import predict_augmented
-from monuseg.nuclei.watershed import NucleiSettings
+from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
+from monuseg.scoring.instances import score_nuclei
+from monuseg.scoring.pixels import ProbabilityHistogram
 from monuseg.segment.models import Network, find, load
+from monuseg.segment.options import pretrained
 from stages.evaluate import summary
-from stages.evaluate.images import ImageScores, Row, score_image
+from stages.evaluate.images import ImageScores
 
 TABLE = ".csv"
 QUIET = not sys.stderr.isatty()
@@ -44,16 +45,16 @@ def main(arguments: argparse.Namespace) -> None:
     """
     output = arguments.output
     if output.suffix != TABLE or output.is_dir():
-        raise PipelineError(f"{output}: name a table, which ends in {TABLE}")
+        raise PipelineError(f"{output}: name a table, such as scores{TABLE}")
     records = [one for one in read_records(SPLITS, SplitRecord) if one.split == arguments.split]
     if not records:
         raise PipelineError(f"{SPLITS}: no {arguments.split} image")
-    named = find(arguments.model)
+    named = find(str(arguments.model))
     # What cannot be written is said before anything is computed.
-    with replacing(output) as table, tempfile.TemporaryDirectory(dir=table.parent) as scratch:
+    with replacing(output) as table:
         network = load(named, PredictParams.load())
         images = [
-            score(record, network, named.settings, Path(scratch))
+            score(record, network, named.settings)
             for record in tqdm(records, desc="score", disable=QUIET)
         ]
         rows = [summary.per_image(image, probabilities=True) for image in images]
@@ -67,39 +68,47 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"  {name} {line}")
 
 
-def score(
-    record: SplitRecord, network: Network, settings: NucleiSettings, scratch: Path
-) -> ImageScores:
+def score(record: SplitRecord, network: Network, settings: NucleiSettings) -> ImageScores:
     """Predict an image of data/raw and score it against data/masks.
 
     Args:
         record: which.
         network: what predicts.
-        settings: of nuclei.
-        scratch: a folder for this image's files, which do not stay.
+        settings: of nuclei, in the network's pixels.
 
     Raises:
-        PipelineError: the image is too large at the network's resolution, or as the readers.
+        PipelineError: a file is missing or damaged, image and mask differ in size, the image is too
+            large at the network's resolution, or the network is broken or lacks what settings need.
     """
-    path = RAW / f"{record.id}.tif"
-    image = NORMALISATIONS[network.stain_normalisation](read_rgb(path))
+    path, mask = RAW / f"{record.id}.tif", MASKS / f"{record.id}.png"
+    image, truth = read_rgb(path), read_labels(mask)
+    if image.shape[:2] != truth.shape:
+        raise PipelineError(f"{path} and {mask} differ in size; run `dvc repro masks`")
     scale = scale_of(record.um_per_pixel, network.um_per_pixel)
     try:
         found = predict_augmented(
-            network.forward, image, network.params, divisor=network.divisor, scale=scale
+            network.forward,
+            NORMALISATIONS[network.stain_normalisation](image),
+            network.params,
+            divisor=network.divisor,
+            scale=scale,
         )
-    except PipelineError as error:
+        histogram = ProbabilityHistogram.of(found[..., 0], truth > 0)
+        labels = nuclei_from_predictions(found, network.classes, settings, scale)
+    except (PipelineError, ValueError) as error:  # ValueError: of what is no probability
         raise PipelineError(f"{path}: {error}") from error
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        write_probabilities(Path(folder), record.id, found)
-        row = Row(Path(folder), tuple(network.classes), MASKS)
-        scores, _ = score_image(record, row, settings, Path(folder))
-    return scores
+    nuclei = score_nuclei(truth, labels) if record.tells_nuclei_apart else None
+    return ImageScores.of(record, histogram, settings.threshold, nuclei)
+
+
+def name_or_path(text: str) -> str | Path:
+    """The name of a model that comes along, or a path, which counts from where the user is."""
+    return text if text in pretrained() else Path(text)
 
 
 if __name__ == "__main__":
     command = parser(__doc__)
-    command.add_argument("model", help="as `monuseg segment --model` takes it")
+    command.add_argument("model", type=name_or_path, help="as `monuseg segment --model` takes it")
     command.add_argument("--split", choices=[TRAIN, VALIDATION, TEST], default=TEST)
     command.add_argument("--output", type=Path, required=True, help="table to write (.csv)")
     run(main, command.parse_args())

@@ -32,6 +32,7 @@ from monuseg.scoring.contingency import contingency
 from monuseg.scoring.instances import aji, panoptic
 from monuseg.segment.models import Network, find, load, predict_params
 from monuseg.segment.options import VIEWS
+from tools.score import name_or_path
 
 AS_IT_IS, HALF_SIZE = "as it is", "at half the resolution, JPEG 80"
 QUIET = not sys.stderr.isatty()
@@ -51,7 +52,7 @@ def main(arguments: argparse.Namespace) -> None:
     ]
     if not records:
         raise PipelineError(f"{SPLITS}: no {arguments.split} image tells nuclei apart")
-    named = find(arguments.model)
+    named = find(str(arguments.model))
     flips, rotations = VIEWS[4]  # of `monuseg segment` on images of this size
     views = {"flips": flips, "rotations": rotations}
     network = load(named, predict_params("auto").model_copy(update=views))
@@ -151,6 +152,6 @@ SHIFTS: dict[str, Callable[[RGB], RGB]] = {
 
 if __name__ == "__main__":
     command = parser(__doc__)
-    command.add_argument("model", help="as `monuseg segment --model` takes it")
+    command.add_argument("model", type=name_or_path, help="as `monuseg segment --model` takes it")
     command.add_argument("--split", choices=[TRAIN, VALIDATION, TEST], default=VALIDATION)
     run(main, command.parse_args())

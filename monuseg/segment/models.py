@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 from pathlib import Path
+from statistics import mean
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from monuseg.core.params import shown
 from monuseg.core.settings import Settings
 from monuseg.formats.files import read_json
 from monuseg.formats.rows import ENSEMBLE
+from monuseg.formats.scale import scale_of
 from monuseg.inference.forward import load_forwards
 from monuseg.inference.params import PredictParams
 from monuseg.inference.sliding_window import Floats, Forward, Pixels
@@ -23,6 +25,7 @@ from monuseg.inference.views import augmented
 from monuseg.models.shared.registry import architecture
 from monuseg.nuclei.chosen import read_chosen
 from monuseg.nuclei.watershed import NucleiSettings
+from monuseg.segment import folds
 from monuseg.segment.options import BACKENDS, FEW_PIXELS, PRETRAINED, SETTINGS, VIEWS, pretrained
 
 WEIGHTS, CARD = ".weights.h5", ".json"
@@ -89,7 +92,8 @@ def find(model: str) -> ModelChoice:
 
     Args:
         model: a name from `pretrained`; or a trained model's card or weights, such as
-            `data/models/unet.json`; or the folder of several, whose mean is taken.
+            `data/models/unet.json`; or the folder of several, or of a cross-validation, whose mean
+            is taken.
 
     Raises:
         PipelineError: there is none, its files are damaged, or it was not evaluated.
@@ -97,8 +101,10 @@ def find(model: str) -> ModelChoice:
     if model in pretrained():
         return _pretrained(model)
     path = Path(model)
+    if root := folds.root_of(path):
+        return _folds(root, path)
     if path.is_dir():
-        names = sorted(card.stem for card in path.glob(f"*{CARD}"))
+        names = sorted(card.stem for card in path.glob(f"[!.]*{CARD}"))
         if not names:
             raise PipelineError(f"{path}: no model in it; name a folder such as data/models")
         row = names[0] if len(names) == 1 else ENSEMBLE
@@ -116,6 +122,14 @@ def _own(folder: Path, names: Sequence[str], row: str) -> ModelChoice:
     settings, _ = read_chosen(folder.parent / "predictions", row)
     members = [(folder, name) for name in names]
     return ModelChoice(row, members, settings, [_sha256(*member) for member in members])
+
+
+def _folds(root: Path, path: Path) -> ModelChoice:
+    if path not in (root, networks := root / folds.NETWORKS):
+        raise PipelineError(f"{path}: the settings are those of the mean of all folds; name {root}")
+    names, settings = folds.read_folds(root)
+    members = [(networks, name) for name in names]
+    return ModelChoice(ENSEMBLE, members, settings, [_sha256(*member) for member in members])
 
 
 def _pretrained(name: str) -> ModelChoice:
@@ -190,18 +204,26 @@ def load(named: ModelChoice, params: PredictParams) -> Network:
     loaded, runtime = load_forwards(named.members, params)
     cards = [card for _, card in loaded]
     first = cards[0]
-    for card in cards[1:]:
-        for key in ("classes", "stain_normalisation", "um_per_pixel"):
-            if getattr(card, key) != getattr(first, key):
-                raise PipelineError(
-                    f"{named.name}: {first.model} and {card.model} differ in {key}; train both "
-                    "alike, or name one of them"
-                )
+    for (_, name), card in zip(named.members, cards, strict=True):
+        differing = [
+            key
+            for key in ("classes", "stain_normalisation")
+            if getattr(card, key) != getattr(first, key)
+        ]
+        # Each card has the mean of its training images, which are others in each fold.
+        if scale_of(card.um_per_pixel, first.um_per_pixel) != 1:
+            differing.append("um_per_pixel")
+        if differing:
+            raise PipelineError(
+                f"{named.name}: {named.members[0][1]} and {name} differ in {differing[0]}; train "
+                "both alike, or name one of them"
+            )
     return Network(
         _mean([forward for forward, _ in loaded]),
         first.classes,
         lcm(*(architecture(card.model).divisor for card in cards)),
-        first.um_per_pixel,
+        # Exact: that of equal ones is the same to the last bit.
+        mean(card.um_per_pixel for card in cards),
         first.stain_normalisation,
         # What `auto` came to: what another machine computes is not to be mixed with it.
         params.model_copy(update={"precision": runtime.precision}),
@@ -212,11 +234,11 @@ def _mean(forwards: Sequence[Forward]) -> Forward:
     if len(forwards) == 1:
         return forwards[0]
 
-    def mean(windows: Pixels) -> Floats:
+    def together(windows: Pixels) -> Floats:
         total: Floats = np.mean([forward(windows) for forward in forwards], axis=0)
         return total
 
-    return mean
+    return together
 
 
 def describe(network: Network) -> dict[str, Any]:

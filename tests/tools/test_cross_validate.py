@@ -21,7 +21,9 @@ from monuseg.formats.manifest import TEST, VALIDATION, SplitRecord, write_record
 from monuseg.formats.paths import MASKS, MODELS, RAW, SPLITS
 from monuseg.formats.predictions import read_probabilities, write_output, write_probabilities
 from monuseg.nuclei.chosen import read_chosen
+from monuseg.segment.folds import NOTE
 from monuseg.segment.models import find
+from stages.evaluate.choices import Choices
 from stages.tile.params import TileParams
 from stages.tile.validation import validation_images
 from tests.monuseg.segment.networks import save_unet, two_discs
@@ -133,9 +135,35 @@ def test_settings_are_chosen_on_all_folds_together(
 
 def test_the_folds_networks_are_an_ensemble_for_slides(trained: list[int]) -> None:
     cross_validate.main(arguments())
-    named = find(str(OUTPUT / "models"))
+    named = find(str(OUTPUT))
     assert named.members == [(OUTPUT / "models", f"fold-{fold}") for fold in range(FOLDS)]
     assert named.settings == read_chosen(OUTPUT / "predictions", "ensemble")[0]
+
+
+def test_folds_that_do_not_all_stand_are_no_ensemble(trained: list[int]) -> None:
+    cross_validate.main(arguments())
+    (OUTPUT / "models/fold-1.json").unlink()
+    with pytest.raises(PipelineError, match=r"fold-1\.json is missing: folds is unfinished; run"):
+        find(str(OUTPUT))
+    Path("fails").touch()
+    with pytest.raises(PipelineError, match="dvc repro failed"):
+        cross_validate.main(arguments())
+    # What was chosen with the lost network does not outlive it.
+    assert not (OUTPUT / "predictions/ensemble.json").exists()
+
+
+def test_scores_and_settings_are_of_one_choice(
+    trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cross_validate.main(arguments())
+    kept = [OUTPUT / name for name in ("per_image.csv", "candidates.json")]
+    before = [path.read_bytes() for path in kept]
+    with monkeypatch.context() as patch:
+        patch.setattr(Choices, "as_settings", lambda self: 1 / 0)  # the last to be written
+        with pytest.raises(ZeroDivisionError):
+            cross_validate.main(arguments("evaluate.threshold=0.75"))
+    assert [path.read_bytes() for path in kept] == before
+    assert threshold() <= 0.4
 
 
 def test_a_fold_without_its_card_is_trained_again(trained: list[int]) -> None:
@@ -202,7 +230,7 @@ def test_more_folds_than_patients_are_refused_before_one_has_trained(trained: li
 
 def test_a_broken_note_of_what_the_folder_holds_is_named(trained: list[int]) -> None:
     cross_validate.main(arguments())
-    (OUTPUT / cross_validate.SETTING).write_text("{", encoding="utf-8")
+    (OUTPUT / NOTE).write_text("{", encoding="utf-8")
     with pytest.raises(PipelineError, match=r"cross-validation\.json is no valid JSON .* --output"):
         cross_validate.main(arguments())
     assert trained == [0, 1, 2]

@@ -1,6 +1,7 @@
 """Networks scored on images of the data set, without a stage."""
 
 import argparse
+import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -15,7 +16,9 @@ from monuseg.formats.files import write_json
 from monuseg.formats.images import write_labels, write_rgb
 from monuseg.formats.manifest import BINARY_MASK, SplitRecord, write_records
 from monuseg.formats.paths import MASKS, RAW, SPLITS
-from tests.monuseg.segment.networks import NAMED, network, save_unet, two_discs
+from monuseg.segment.folds import NOTE, settings_of
+from monuseg.segment.folds import network as network_of
+from tests.monuseg.segment.networks import NAMED, UM, network, save_unet, two_discs
 from tools import score
 
 OUTPUT = Path("scores.csv")
@@ -71,19 +74,23 @@ def test_nothing_but_the_table_stays() -> None:
 
 
 @pytest.mark.usefixtures("images")
-def test_folds_are_scored_as_one_with_the_settings_chosen_for_them() -> None:
-    networks = Path("folds/models")
-    for fold in ("fold-0", "fold-1"):
-        save_unet(networks)
-        for ending in (".json", ".weights.h5"):
-            (networks / f"unet{ending}").rename(networks / f"{fold}{ending}")
+def test_folds_are_scored_as_one_with_the_settings_chosen_for_them(project: Path) -> None:
+    folder = Path("folds")
+    for fold, um_per_pixel in enumerate((0.25, 0.252)):
+        save_unet(folder, um_per_pixel)
+        for file in network_of(folder, fold):
+            file.parent.mkdir(exist_ok=True)
+            (folder / file.name.replace(f"fold-{fold}", "unet")).rename(file)
+    write_json(folder / NOTE, {"folds": 2})
     # Of the two discs one is as large.
     settings = replace(NAMED.settings, min_area=500)
     chosen = {**asdict(settings), "chosen_on": {"threshold": "validation", "nuclei": "validation"}}
-    write_json(Path("folds/predictions/ensemble.json"), chosen)
+    write_json(settings_of(folder), chosen)
+    (project / "deeper").mkdir()
     done = subprocess.run(
-        # In a process of its own, for one configures Keras once.
-        [sys.executable, "-m", "tools.score", networks, "--output", OUTPUT],
+        # In a process of its own, for one configures Keras once; paths count from its folder.
+        [sys.executable, "-m", "tools.score", "../folds", "--output", f"../{OUTPUT}"],
+        cwd="deeper", env={**os.environ, "PYTHONPATH": str(project)},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "ensemble, 2 test images:" in done.stdout
@@ -91,6 +98,21 @@ def test_folds_are_scored_as_one_with_the_settings_chosen_for_them() -> None:
     assert table.loc["a", "dice"] > 0.95
     counts = table.loc["a", [f"nucleus_{name}" for name in ("true_positives", "false_negatives")]]
     assert list(counts) == [1, 1]
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize(("min_area", "found"), [(70, 2), (100, 1), (200, 0)])
+def test_settings_are_in_the_pixels_of_the_network(
+    min_area: int, found: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # At half the resolution the discs, of 317 and 613 pixels, have 79 and 153.
+    settings = replace(NAMED.settings, min_area=min_area)
+    monkeypatch.setattr(score, "find", lambda model: replace(NAMED, settings=settings))
+    coarse = replace(network(), um_per_pixel=2 * UM)
+    monkeypatch.setattr(score, "load", lambda named, params: coarse)
+    score.main(arguments())
+    table = pd.read_csv(OUTPUT, index_col="id")
+    assert table.loc["a", "nucleus_true_positives"] == found
 
 
 @pytest.mark.usefixtures("images", "darkness")
@@ -116,11 +138,25 @@ def test_a_damaged_image_leaves_the_table_as_it_was() -> None:
 
 
 @pytest.mark.usefixtures("images", "darkness")
+def test_a_mask_of_another_size_and_a_broken_network_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_labels(MASKS / "b.png", np.zeros((80, 120), np.uint16))
+    with pytest.raises(PipelineError, match=r"raw/b\.tif and data/masks/b\.png differ in size"):
+        score.main(arguments())
+    broken = network(lambda pixels: np.full((*pixels.shape[:3], 1), np.nan, np.float32))
+    monkeypatch.setattr(score, "load", lambda named, params: broken)
+    with pytest.raises(PipelineError, match=r"raw/a\.tif: .*(NaN|0\.\.1)"):
+        score.main(arguments())
+    assert not OUTPUT.exists()
+
+
+@pytest.mark.usefixtures("images", "darkness")
 def test_what_cannot_be_done_is_said_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "load", lambda named, params: pytest.fail("loaded"))
     with pytest.raises(PipelineError, match="no train image"):
         score.main(arguments("train"))
-    with pytest.raises(PipelineError, match=r"scores: name a table, which ends in \.csv"):
+    with pytest.raises(PipelineError, match=r"scores: name a table, such as scores\.csv"):
         score.main(arguments(output=Path("scores")))
     Path("file").touch()
     with pytest.raises(OSError, match="file"):

@@ -14,7 +14,7 @@ from monuseg.core.errors import PipelineError
 from monuseg.core.files import sha256_of
 from monuseg.inference.sliding_window import Forward
 from monuseg.models.shared.backend import Runtime
-from monuseg.segment import models, options
+from monuseg.segment import folds, models, options
 from monuseg.segment.models import ModelChoice, find, predict_params, views_for
 from tests.monuseg.segment.networks import (
     PARAMS,
@@ -29,6 +29,8 @@ from tests.monuseg.segment.networks import (
 CARD = SimpleNamespace(
     model="unet", classes=["nucleus"], stain_normalisation="none", um_per_pixel=0.25
 )
+
+MEAN = ModelChoice("mean", [(Path("a"), "unet"), (Path("b"), "segnet")], SETTINGS, [])
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,52 @@ def test_what_is_no_model_is_refused(
     ) as e:
         find(name)
     assert "\n" not in str(e.value)
+
+
+@pytest.fixture
+def cross_validated(data: Path) -> Path:
+    """The folder of a cross-validation of two folds."""
+    root = data / "folds"
+    (root / "models").mkdir(parents=True)
+    for fold, name in enumerate(("unet", "segnet")):
+        for file in folds.network(root, fold):
+            shutil.copy(data / "models" / file.name.replace(f"fold-{fold}", name), file)
+    save_settings(root / "predictions", "ensemble")
+    (root / folds.NOTE).write_text('{"folds": 2}')
+    return root
+
+
+@pytest.mark.parametrize("of", ["", "models"])
+def test_a_cross_validation_is_the_mean_of_its_folds(of: str, cross_validated: Path) -> None:
+    (cross_validated / "models/.note.json").write_text("{}")
+    named = find(str(cross_validated / of))
+    assert named.members == [(cross_validated / "models", f"fold-{fold}") for fold in (0, 1)]
+    assert named.settings == SETTINGS
+
+
+def test_a_single_fold_has_no_settings(cross_validated: Path) -> None:
+    with pytest.raises(PipelineError, match=rf"mean of all folds; name {cross_validated}"):
+        find(str(cross_validated / "models/fold-0.json"))
+
+
+@pytest.mark.parametrize(
+    "name", ["models/fold-1.json", "models/fold-1.weights.h5", "predictions/ensemble.json"]
+)
+def test_an_unfinished_cross_validation_is_refused(name: str, cross_validated: Path) -> None:
+    (cross_validated / name).unlink()
+    with pytest.raises(
+        PipelineError, match=rf"{name} is missing: .* run the same .*cross_validate"
+    ):
+        find(str(cross_validated))
+
+
+@pytest.mark.parametrize("note", ["{", "{}", "[]", '{"folds": "many"}'])
+def test_a_damaged_note_of_a_cross_validation_is_named(note: str, cross_validated: Path) -> None:
+    (cross_validated / folds.NOTE).write_text(note)
+    with pytest.raises(
+        PipelineError, match=r"cross-validation\.json: not as tools\.cross_validate"
+    ):
+        find(str(cross_validated))
 
 
 def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
@@ -182,12 +230,21 @@ def test_probabilities_of_several_networks_are_averaged(monkeypatch: pytest.Monk
     other = SimpleNamespace(**{**vars(CARD), "model": "segnet"})
     monkeypatch.setattr(models, "load_forwards", loads([CARD, other], forwards))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
-    loaded = models.load(ModelChoice("mean", [], SETTINGS, []), PARAMS)
+    loaded = models.load(MEAN, PARAMS)
     np.testing.assert_allclose(loaded.forward(pixels), darkness(pixels) / 2 + 0.25, rtol=1e-6)
     assert loaded.forward(pixels).dtype == np.float32
     assert (loaded.um_per_pixel, loaded.classes) == (0.25, ["nucleus"])
     assert models.describe(loaded)["precision"] == "mixed_bfloat16"  # what auto came to
     assert loaded.divisor % 16 == 0
+
+
+@pytest.mark.parametrize(("other_um", "expected"), [(0.25, 0.25), (0.252, 0.251)])
+def test_resolutions_of_other_training_images_are_averaged(
+    other_um: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = SimpleNamespace(**{**vars(CARD), "um_per_pixel": other_um})
+    monkeypatch.setattr(models, "load_forwards", loads([CARD, other], [darkness] * 2))
+    assert models.load(MEAN, PARAMS).um_per_pixel == expected
 
 
 @pytest.mark.parametrize(
@@ -206,4 +263,4 @@ def test_networks_that_do_not_go_together_are_refused(
     with pytest.raises(
         PipelineError, match=f"mean: unet and segnet differ in {next(iter(differing))}; "
     ):
-        models.load(ModelChoice("mean", [], SETTINGS, []), PARAMS)
+        models.load(MEAN, PARAMS)
