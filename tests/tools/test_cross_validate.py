@@ -265,9 +265,12 @@ def slowly(model: str, records: list[SplitRecord], folder: Path) -> None:
 
 
 def test_an_interruption_does_not_wait_for_the_prediction_of_a_fold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setattr(cross_validate, "predict", slowly)
+    # What runs in the background of a shell ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     begun = tmp_path / "begun"
 
     def interrupt() -> None:
