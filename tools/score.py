@@ -17,9 +17,10 @@ from tqdm import tqdm
 from monuseg.core.command import parser, run
 from monuseg.core.errors import PipelineError
 from monuseg.core.files import replacing
-from monuseg.formats.images import read_labels, read_rgb
+from monuseg.formats.images import RGB, read_labels, read_rgb
 from monuseg.formats.manifest import TEST, TRAIN, VALIDATION, SplitRecord, read_records
 from monuseg.formats.paths import MASKS, RAW, SPLITS
+from monuseg.formats.predictions import Probabilities
 from monuseg.formats.scale import scale_of
 from monuseg.inference.params import PredictParams
 from monuseg.inference.stain import NORMALISATIONS
@@ -86,19 +87,28 @@ def score(record: SplitRecord, network: Network, settings: NucleiSettings) -> Im
         raise PipelineError(f"{path} and {mask} differ in size; run `dvc repro masks`")
     scale = scale_of(record.um_per_pixel, network.um_per_pixel)
     try:
-        found = predict_augmented(
-            network.forward,
-            NORMALISATIONS[network.stain_normalisation](image),
-            network.params,
-            divisor=network.divisor,
-            scale=scale,
-        )
+        found = probabilities(network, image, scale)
         histogram = ProbabilityHistogram.of(found[..., 0], truth > 0)
         labels = nuclei_from_predictions(found, network.classes, settings, scale)
     except (PipelineError, ValueError) as error:  # ValueError: of what is no probability
         raise PipelineError(f"{path}: {error}") from error
     nuclei = score_nuclei(truth, labels) if record.tells_nuclei_apart else None
     return ImageScores.of(record, histogram, settings.threshold, nuclei)
+
+
+def probabilities(network: Network, image: RGB, scale: float) -> Probabilities:
+    """What a network makes of an image, (height, width, classes); `scale` as `predict_augmented`.
+
+    Raises:
+        PipelineError: as `predict_augmented`.
+    """
+    return predict_augmented(
+        network.forward,
+        NORMALISATIONS[network.stain_normalisation](image),
+        network.params,
+        divisor=network.divisor,
+        scale=scale,
+    )
 
 
 def name_or_path(text: str) -> str | Path:

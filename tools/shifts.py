@@ -25,14 +25,12 @@ from monuseg.formats.images import RGB, Labels, read_labels, read_rgb
 from monuseg.formats.manifest import TEST, TRAIN, VALIDATION, SplitRecord, read_records
 from monuseg.formats.paths import MASKS, RAW, SPLITS
 from monuseg.formats.scale import scale_of
-from monuseg.inference.stain import NORMALISATIONS
-from monuseg.inference.views import predict_augmented
 from monuseg.nuclei.watershed import NucleiSettings, nuclei_from_predictions
 from monuseg.scoring.contingency import contingency
 from monuseg.scoring.instances import aji, panoptic
 from monuseg.segment.models import Network, find, load, predict_params
 from monuseg.segment.options import VIEWS
-from tools.score import name_or_path
+from tools.score import name_or_path, probabilities
 
 AS_IT_IS, HALF_SIZE = "as it is", "at half the resolution, JPEG 80"
 QUIET = not sys.stderr.isatty()
@@ -80,10 +78,7 @@ def nuclei_of(
 ) -> Labels:
     """The nuclei of an image, (height, width) 1..n."""
     scale = scale_of(um_per_pixel, network.um_per_pixel)
-    normalised = NORMALISATIONS[network.stain_normalisation](image)
-    found = predict_augmented(
-        network.forward, normalised, network.params, divisor=network.divisor, scale=scale
-    )
+    found = probabilities(network, image, scale)
     return nuclei_from_predictions(found, network.classes, settings, scale)
 
 

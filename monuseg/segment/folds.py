@@ -12,7 +12,6 @@ from monuseg.nuclei.watershed import NucleiSettings
 NOTE = "cross-validation.json"
 # As in data/: beside the folder of several networks are the settings of their mean.
 NETWORKS, PREDICTED = "models", "predictions"
-AGAIN = "run the same `python -m tools.cross_validate` again"
 
 
 def network(root: Path, fold: int) -> tuple[Path, Path]:
@@ -57,6 +56,9 @@ def read_folds(root: Path) -> tuple[list[str], NucleiSettings]:
     files = [network(root, fold) for fold in range(count)]
     for file in (*(file for pair in files for file in pair), settings_of(root)):
         if not file.is_file():
-            raise PipelineError(f"{file} is missing: {root} is unfinished; {AGAIN}")
+            raise PipelineError(
+                f"{file} is missing: {root} is unfinished; run the same "
+                "`python -m tools.cross_validate` again"
+            )
     settings, _ = read_chosen(root / PREDICTED, ENSEMBLE)
     return [card.stem for card, _ in files], settings

@@ -120,16 +120,19 @@ def find(model: str) -> ModelChoice:
 
 def _own(folder: Path, names: Sequence[str], row: str) -> ModelChoice:
     settings, _ = read_chosen(folder.parent / "predictions", row)
-    members = [(folder, name) for name in names]
-    return ModelChoice(row, members, settings, [_sha256(*member) for member in members])
+    return _trained(folder, names, row, settings)
 
 
 def _folds(root: Path, path: Path) -> ModelChoice:
     if path not in (root, networks := root / folds.NETWORKS):
         raise PipelineError(f"{path}: the settings are those of the mean of all folds; name {root}")
     names, settings = folds.read_folds(root)
-    members = [(networks, name) for name in names]
-    return ModelChoice(ENSEMBLE, members, settings, [_sha256(*member) for member in members])
+    return _trained(networks, names, ENSEMBLE, settings)
+
+
+def _trained(folder: Path, names: Sequence[str], row: str, settings: NucleiSettings) -> ModelChoice:
+    members = [(folder, name) for name in names]
+    return ModelChoice(row, members, settings, [_sha256(*member) for member in members])
 
 
 def _pretrained(name: str) -> ModelChoice:
